@@ -14,7 +14,7 @@ import (
 	"parsec/internal/base/fault"
 )
 
-// The bounds of what is decoded, checked by the decoder before it allocates.
+// The bounds of what is decoded.
 const (
 	maxNesting  = 8
 	maxElements = 1 << 20
@@ -61,41 +61,25 @@ func Marshal(v any) []byte {
 	return b
 }
 
-// Unmarshal decodes data, all of it, into v, a pointer. It fails with
-// [fault.Invalid] on anything that [Marshal] would not have produced, and
-// with [fault.Upgrade] on an array with more fields than v knows.
+// Unmarshal decodes data, all of it, into v, a pointer to a type without maps,
+// pointers and interfaces. It fails with [fault.Invalid] on anything that
+// [Marshal] would not have produced, and with [fault.Upgrade] on a struct with
+// more fields than its type has. It takes memory in proportion to data.
 func Unmarshal(data []byte, v any) error {
-	if err := codec.dec.Unmarshal(data, v); err != nil {
-		if longer(data, v) {
-			return fault.Errorf(fault.Upgrade, "decode: a field that this version does not know")
-		}
-		return fault.Errorf(fault.Invalid, "decode: %w", err)
-	}
-	again, err := codec.enc.Marshal(v)
+	rest, err := fit(data, reflect.TypeOf(v).Elem())
 	if err != nil {
+		return fault.Errorf(fault.KindOf(err), "decode: %w", err)
+	}
+	if len(rest) != 0 {
+		return fault.Errorf(fault.Invalid, "decode: %d bytes too many", len(rest))
+	}
+	if err := codec.dec.Unmarshal(data, v); err != nil {
 		return fault.Errorf(fault.Invalid, "decode: %w", err)
 	}
-	if !bytes.Equal(again, data) {
+	if again, err := codec.enc.Marshal(v); err != nil || !bytes.Equal(again, data) {
 		return fault.Errorf(fault.Invalid, "decode: %w", errNotCanonical)
 	}
 	return nil
 }
 
 var errNotCanonical = errors.New("not the canonical encoding")
-
-// longer reports whether data is an array with more elements than the struct
-// that v points to: the mark of a newer version's message.
-func longer(data []byte, v any) bool {
-	var elements []cbor.RawMessage
-	t := reflect.TypeOf(v).Elem()
-	if t.Kind() != reflect.Struct || codec.dec.Unmarshal(data, &elements) != nil {
-		return false
-	}
-	known := 0
-	for i := range t.NumField() {
-		if t.Field(i).IsExported() {
-			known++
-		}
-	}
-	return len(elements) > known
-}
