@@ -12,6 +12,16 @@ import (
 	"parsec/internal/format/canon"
 )
 
+// The two requests of block transfer, both POST. An upload is answered with
+// status 200, this media type and no body, once its blocks are durable; a
+// download with status 200, this media type and frames. A refusal is answered
+// as Connect answers a unary call, in JSON, with the Refusal as its detail.
+const (
+	UploadPath   = "/blocks/upload"
+	DownloadPath = "/blocks/download"
+	MediaType    = "application/vnd.parsec.blocks"
+)
+
 // Bounds of one transfer.
 const (
 	// MaxSize is the most bytes of sealed blocks in one upload.
