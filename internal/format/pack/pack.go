@@ -14,8 +14,8 @@ import (
 
 // The two requests of block transfer, both POST. An upload is answered with
 // status 200, this media type and no body, once its blocks are durable; a
-// download with status 200, this media type and frames. A refusal is answered
-// as Connect answers a unary call, in JSON, with the Refusal as its detail.
+// download with status 200, this media type and frames. A refusal is a JSON
+// object of kind, error and hint, with the status of its kind.
 const (
 	UploadPath   = "/blocks/upload"
 	DownloadPath = "/blocks/download"
