@@ -27,12 +27,17 @@ const (
 	BlockSize = 512 << 10
 	// MaxBlockSize is the longest plaintext of any block that a manifest may name.
 	MaxBlockSize = 4 << 20
-	// PageItems is the largest number of items in a list, inline or in one page.
+	// MaxFileSize is the largest size of a file, holes included. Sums of a
+	// page's items stay far from overflow.
+	MaxFileSize = 1 << 53
+	// PageItems is the largest number of blocks or pages in a list, inline or
+	// in one page. Children are bounded by the bytes of their page.
 	PageItems = 512
 	// InlineSize is the most bytes that a manifest's list may take before it moves into pages.
 	InlineSize = 64 << 10
-	// MaxSealed is the longest sealed manifest that is accepted.
-	MaxSealed = 1 << 20
+	// MaxSealed is the longest sealed manifest that is accepted; honest ones
+	// stay below 70 KiB.
+	MaxSealed = 128 << 10
 	// MaxName is the longest name in bytes.
 	MaxName = 255
 	// MaxTarget is the longest target of a symlink in bytes.
@@ -171,26 +176,19 @@ func (SymlinkBody) kind() Kind { return Symlink }
 // and body.
 func Encode(m Manifest, b Body) []byte {
 	m.Kind, m.Body = b.kind(), canon.Marshal(b)
-	content := canon.Marshal(m)
-	plain := make([]byte, 4, 4+padding.Padded(4+len(content)))
-	plain[0], plain[1] = byte(len(content)>>24), byte(len(content)>>16)
-	plain[2], plain[3] = byte(len(content)>>8), byte(len(content))
-	return padding.Pad(append(plain, content...))
+	return padding.Frame(canon.Marshal(m))
 }
 
-// Decode returns the manifest in a padded plaintext, and its body. Anything
+// Decode returns the manifest in a padded plaintext, and its body. A list
+// within the manifest is checked, pages are when they are read. Anything
 // malformed is [fault.Invalid]: content that hides only its own entry.
 func Decode(plain []byte) (Manifest, Body, error) {
 	var m Manifest
-	if len(plain) < 4 {
-		return m, nil, fault.Errorf(fault.Invalid, "decode manifest: %d bytes", len(plain))
-	}
-	n := int(plain[0])<<24 | int(plain[1])<<16 | int(plain[2])<<8 | int(plain[3])
-	content, err := padding.Strip(plain, 4+n)
+	content, err := padding.Unframe(plain)
 	if err != nil {
 		return m, nil, fault.Errorf(fault.Invalid, "decode manifest: %w", err)
 	}
-	if err := canon.Unmarshal(content[4:], &m); err != nil {
+	if err := canon.Unmarshal(content, &m); err != nil {
 		return m, nil, fault.Errorf(fault.KindOf(err), "decode manifest: %w", err)
 	}
 	b, err := m.body()
@@ -201,6 +199,9 @@ func Decode(plain []byte) (Manifest, Body, error) {
 }
 
 func (m Manifest) body() (Body, error) {
+	if m.Entry.IsZero() || m.Version == 0 || m.Author.IsZero() || m.Parent == m.Entry {
+		return nil, fault.Errorf(fault.Invalid, "version %d of entry %s in %s by device %s", m.Version, m.Entry, m.Parent, m.Author)
+	}
 	if root := m.Parent.IsZero(); root != (m.Name == "") || root && m.Kind != Folder {
 		return nil, fault.Errorf(fault.Invalid, "a %s with parent %s and a name of %d bytes", m.Kind, m.Parent, len(m.Name))
 	}
@@ -228,12 +229,35 @@ func decodeBody[B Body](data []byte) (Body, error) {
 	return b, b.check()
 }
 
-func (b FileBody) check() error   { return b.Blocks.check() }
-func (b FolderBody) check() error { return b.Children.check() }
+func (b FileBody) check() error {
+	err := b.Blocks.check()
+	switch {
+	case err != nil:
+		return err
+	case b.Size > MaxFileSize:
+		return fault.Errorf(fault.Invalid, "a file of %d bytes", b.Size)
+	case b.Blocks.Depth > 0:
+		return checkSpan(b.Blocks.Pages, b.Size)
+	}
+	_, err = DecodeRefs(b.Blocks.Items, b.Size)
+	return err
+}
 
-func (b SymlinkBody) check() error {
-	if b.Target == "" || len(b.Target) > MaxTarget || strings.Contains(b.Target, "\x00") {
-		return fault.Errorf(fault.Invalid, "a symlink's target of %d bytes", len(b.Target))
+func (b FolderBody) check() error {
+	err := b.Children.check()
+	if err == nil && b.Children.Depth == 0 {
+		_, err = DecodeChildren(b.Children.Items, b.Delta, "")
+	}
+	return err
+}
+
+func (b SymlinkBody) check() error { return CheckTarget(b.Target) }
+
+// CheckTarget refuses what cannot be a symlink's target: empty, longer than
+// 4,095 bytes, not UTF-8, or with a NUL. Where a target leads is not its concern.
+func CheckTarget(target string) error {
+	if target == "" || len(target) > MaxTarget || strings.Contains(target, "\x00") || !utf8.ValidString(target) {
+		return fault.Errorf(fault.Invalid, "a symlink's target that is empty, too long, not UTF-8 or with a NUL")
 	}
 	return nil
 }
@@ -256,8 +280,8 @@ func checkPages(pages []Page) error {
 		return fault.Errorf(fault.Invalid, "%d pages in one list", len(pages))
 	}
 	for _, p := range pages {
-		if p.Ref.Hole() || p.Span == 0 {
-			return fault.Errorf(fault.Invalid, "a page that holds nothing")
+		if p.Ref.Hole() || p.Span == 0 || p.Span > MaxFileSize {
+			return fault.Errorf(fault.Invalid, "a page that holds nothing, or too much")
 		}
 		if err := p.Ref.check(); err != nil {
 			return err
@@ -272,7 +296,7 @@ func (r Ref) check() error {
 		return fault.Errorf(fault.Invalid, "an empty block")
 	case r.Hole() && (!r.Key.IsZero() || r.Digest != [32]byte{}):
 		return fault.Errorf(fault.Invalid, "a hole with a key")
-	case !r.Hole() && r.Size > MaxBlockSize:
+	case r.Size > MaxFileSize, !r.Hole() && r.Size > MaxBlockSize:
 		return fault.Errorf(fault.Invalid, "a block of %d bytes", r.Size)
 	}
 	return nil
@@ -299,24 +323,53 @@ func CheckName(name string) error {
 // EncodeItems returns the encoded form of part of a list, for [List.Items] or a page.
 func EncodeItems[T Ref | Child | Page](items []T) []byte { return canon.Marshal(items) }
 
-// DecodeRefs returns the refs in part of a file's list.
-func DecodeRefs(data []byte) ([]Ref, error) {
-	return decodeItems(data, PageItems, Ref.check)
+// DecodeRefs returns the refs in part of a file's list that measures span
+// bytes of content: the file's size for the list in its manifest, the page's
+// span for one in a page.
+func DecodeRefs(data []byte, span uint64) ([]Ref, error) {
+	refs, err := decodeItems(data, PageItems, Ref.check)
+	if err != nil {
+		return nil, err
+	}
+	var sum uint64
+	for _, r := range refs {
+		sum += r.Size
+	}
+	if sum != span {
+		return nil, fault.Errorf(fault.Invalid, "blocks of %d bytes in place of %d", sum, span)
+	}
+	return refs, nil
 }
 
-// DecodePages returns the pages in a page of a higher level.
-func DecodePages(data []byte) ([]Page, error) {
+// DecodePages returns the pages in a page of a higher level with this span.
+func DecodePages(data []byte, span uint64) ([]Page, error) {
 	pages, err := decodeItems(data, PageItems, func(Page) error { return nil })
 	if err != nil {
 		return nil, err
 	}
-	return pages, checkPages(pages)
+	if err := checkPages(pages); err != nil {
+		return nil, err
+	}
+	return pages, checkSpan(pages, span)
 }
 
-// DecodeChildren returns the children in part of a folder's list. Only a
-// delta may hold removed ones.
-func DecodeChildren(data []byte, delta bool) ([]Child, error) {
-	last := ""
+func checkSpan(pages []Page, span uint64) error {
+	var sum uint64
+	for _, p := range pages {
+		sum += p.Span
+	}
+	if sum != span {
+		return fault.Errorf(fault.Invalid, "pages that span %d in place of %d", sum, span)
+	}
+	return nil
+}
+
+// DecodeChildren returns the children in part of a folder's list, all of them
+// behind the name after, which is the last one of the page before. Only a
+// delta may hold removed ones. The caller compares their number with the
+// page's span.
+func DecodeChildren(data []byte, delta bool, after string) ([]Child, error) {
+	last := after
 	return decodeItems(data, MaxBlockSize/20, func(c Child) error {
 		if err := CheckName(c.Name); err != nil {
 			return err
@@ -325,8 +378,11 @@ func DecodeChildren(data []byte, delta bool) ([]Child, error) {
 			return fault.Errorf(fault.Invalid, "children are not by ascending name")
 		}
 		last = c.Name
-		if c.Removed() && (!delta || c.Kind != 0) || !c.Removed() && (c.Kind < Folder || c.Kind > Symlink) {
+		switch {
+		case c.Removed() != (c.Kind == 0), c.Removed() && !delta:
 			return fault.Errorf(fault.Invalid, "a child that is neither there nor removed")
+		case c.Kind > Symlink:
+			return fault.Errorf(fault.Upgrade, "a child of unknown kind %d", uint8(c.Kind))
 		}
 		return nil
 	})

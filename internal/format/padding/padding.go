@@ -5,6 +5,7 @@
 package padding
 
 import (
+	"encoding/binary"
 	"math/bits"
 
 	"parsec/internal/base/fault"
@@ -49,4 +50,31 @@ func Strip(padded []byte, n int) ([]byte, error) {
 		}
 	}
 	return padded[:n], nil
+}
+
+// lengthSize is the length of the length before framed content.
+const lengthSize = 4
+
+// Frame returns content as it is sealed where its length is not known from
+// elsewhere: behind its length in four bytes, and padded.
+func Frame(content []byte) []byte {
+	out := make([]byte, 0, Padded(lengthSize+len(content)))
+	out = binary.BigEndian.AppendUint32(out, uint32(len(content)))
+	return Pad(append(out, content...))
+}
+
+// Unframe returns the content in what [Frame] returned. It shares its memory.
+func Unframe(plain []byte) ([]byte, error) {
+	if len(plain) < Floor {
+		return nil, fault.Errorf(fault.Invalid, "strip padding: %d bytes are fewer than padding leaves", len(plain))
+	}
+	n := binary.BigEndian.Uint32(plain)
+	if uint64(n) > uint64(len(plain)) {
+		return nil, fault.Errorf(fault.Invalid, "strip padding: %d bytes in %d", n, len(plain))
+	}
+	content, err := Strip(plain, lengthSize+int(n))
+	if err != nil {
+		return nil, err
+	}
+	return content[lengthSize:], nil
 }

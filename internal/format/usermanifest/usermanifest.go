@@ -14,6 +14,7 @@ import (
 	"parsec/internal/base/id"
 	"parsec/internal/format/canon"
 	"parsec/internal/format/label"
+	"parsec/internal/format/padding"
 	"parsec/internal/format/record"
 )
 
@@ -116,13 +117,17 @@ func (e Envelope) SealingInfo(f id.Fingerprint) []byte {
 	return label.UserManifestSeal.Join(f[:], e.User[:], label.Uint(e.Version), e.Previous[:], e.Key[:])
 }
 
-// Encode returns the plaintext of the content.
-func Encode(c Content) []byte { return canon.Marshal(c) }
+// Encode returns the padded plaintext of the content.
+func Encode(c Content) []byte { return padding.Frame(canon.Marshal(c)) }
 
-// Decode returns the content with this plaintext.
+// Decode returns the content with this padded plaintext.
 func Decode(plain []byte) (Content, error) {
 	var c Content
-	if err := canon.Unmarshal(plain, &c); err != nil {
+	framed, err := padding.Unframe(plain)
+	if err != nil {
+		return c, fault.Errorf(fault.Invalid, "decode user manifest: %w", err)
+	}
+	if err := canon.Unmarshal(framed, &c); err != nil {
 		return c, fault.Errorf(fault.KindOf(err), "decode user manifest: %w", err)
 	}
 	for i := 1; i < len(c.Workspaces); i++ {
