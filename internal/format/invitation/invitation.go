@@ -98,13 +98,13 @@ func Parse(raw []byte) (Signed, error) {
 
 func (s Statement) check() error {
 	switch {
-	case s.Token.IsZero() || s.Author.IsZero() || s.Expires <= s.Created:
+	case s.Organization.IsZero() || s.Token.IsZero() || s.Author.IsZero() || s.Expires <= s.Created:
 		return fault.Errorf(fault.Invalid, "a field is missing")
 	case s.Type == ForUser && s.User.IsZero():
 		if s.Profile < record.ProfileOutsider || s.Profile > record.ProfileAdmin {
 			return fault.Errorf(fault.Invalid, "unknown profile %d", s.Profile)
 		}
-		return record.CheckText("the e-mail address", s.Email, record.MaxEmail)
+		return record.CheckEmail(s.Email)
 	case s.Type == ForDevice && !s.User.IsZero() && s.Email == "" && s.Profile == 0:
 		return nil
 	}
@@ -141,6 +141,19 @@ type linkBody struct {
 	Name         string
 }
 
+// check refuses a name in the link of an invitation, and one in a bootstrap
+// link that an organization could not have: it is shown before anything
+// vouches for it.
+func (b linkBody) check() error {
+	if b.Organization.IsZero() {
+		return record.CheckText("the organization's name", b.Name, record.MaxOrganizationName)
+	}
+	if b.Name != "" {
+		return fault.Errorf(fault.Invalid, "an invitation with a name")
+	}
+	return nil
+}
+
 // The paths of links. The server answers them with a page that says what to do.
 const (
 	InvitePath    = "/invite"
@@ -175,6 +188,9 @@ func ParseLink(text string) (Link, error) {
 	var body linkBody
 	if err := canon.Unmarshal(data, &body); err != nil || body.Token.IsZero() {
 		return bad("what follows the # is damaged")
+	}
+	if err := body.check(); err != nil {
+		return bad("what follows the # does not fit together")
 	}
 	path, found := strings.CutSuffix(u.Path, BootstrapPath)
 	if !found {

@@ -38,12 +38,17 @@ func (o Opening) Check() error {
 	if err := CheckText("the name", o.Name, MaxPersonName); err != nil {
 		return err
 	}
-	if err := CheckText("the e-mail address", o.Email, MaxEmail); err != nil {
+	return CheckEmail(o.Email)
+}
+
+// CheckEmail refuses what is not an e-mail address.
+func CheckEmail(email string) error {
+	if err := CheckText("the e-mail address", email, MaxEmail); err != nil {
 		return err
 	}
-	local, domain, ok := strings.Cut(o.Email, "@")
-	if !ok || local == "" || domain == "" || strings.ContainsAny(o.Email, " <>\"") || strings.Contains(domain, "@") {
-		return fault.Errorf(fault.Invalid, "%q is not an e-mail address", o.Email)
+	local, domain, ok := strings.Cut(email, "@")
+	if !ok || local == "" || domain == "" || strings.ContainsAny(email, " <>\"") || strings.Contains(domain, "@") {
+		return fault.Errorf(fault.Invalid, "%q is not an e-mail address", email)
 	}
 	return nil
 }
@@ -100,7 +105,13 @@ func (r Replacement) check() error {
 	return r.Key.check("a user's key")
 }
 
-func (p SequesterAdded) check() error { return p.Key.check("a sequester service's key") }
+func (p SequesterAdded) check() error {
+	if p.Service.IsZero() {
+		return fault.Errorf(fault.Invalid, "a sequester service without an id")
+	}
+	return p.Key.check("a sequester service's key")
+}
+
 func (SequesterRevoked) check() error { return nil }
 
 func (r Rotation) check() error {

@@ -19,7 +19,7 @@ import (
 )
 
 // MaxSize is the largest record in bytes. The largest honest one is a
-// rotation for some ten thousand members, at 84 bytes each.
+// rotation for some ten thousand members, at 86 bytes each.
 const MaxSize = 1 << 20
 
 // Head is the value of the hash chain at one index of a log.
