@@ -67,8 +67,8 @@ func Parse(header string) (Token, error) {
 		return t, fault.Errorf(fault.Unauthenticated, "read request token: none in the request")
 	}
 	data, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return t, fault.Errorf(fault.Unauthenticated, "read request token: %w", err)
+	if err != nil || base64.RawURLEncoding.EncodeToString(data) != text {
+		return t, fault.Errorf(fault.Unauthenticated, "read request token: its encoding is damaged")
 	}
 	if err := canon.Unmarshal(data, &t); err != nil {
 		return t, fault.Errorf(fault.Unauthenticated, "read request token: %w", err)
