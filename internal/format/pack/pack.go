@@ -86,10 +86,14 @@ func (h Header) Encode() []byte { return canon.Marshal(h) }
 // Decode returns the header with these bytes.
 func Decode(data []byte) (Header, error) {
 	var h Header
-	if err := canon.Unmarshal(data, &h); err != nil {
-		return h, err
+	err := canon.Unmarshal(data, &h)
+	if err == nil {
+		err = h.check()
 	}
-	return h, h.check()
+	if err != nil {
+		return Header{}, fault.Errorf(fault.KindOf(err), "decode upload's header: %w", err)
+	}
+	return h, nil
 }
 
 // WriteHeader writes the encoded header behind its length in four bytes.
@@ -169,11 +173,26 @@ func (q Request) Encode() []byte { return canon.Marshal(q) }
 // DecodeRequest returns the request with these bytes.
 func DecodeRequest(data []byte) (Request, error) {
 	var q Request
-	if err := canon.Unmarshal(data, &q); err != nil {
-		return q, err
+	err := canon.Unmarshal(data, &q)
+	if err == nil {
+		err = q.check()
 	}
-	if n := len(q.Blocks); n == 0 || n > MaxBlocks {
-		return q, fault.Errorf(fault.Invalid, "a request of %d blocks, at most %d are allowed", n, MaxBlocks)
+	if err != nil {
+		return Request{}, fault.Errorf(fault.KindOf(err), "decode request for blocks: %w", err)
 	}
 	return q, nil
+}
+
+func (q Request) check() error {
+	if n := len(q.Blocks); n == 0 || n > MaxBlocks {
+		return fault.Errorf(fault.Invalid, "a request of %d blocks, at most %d are allowed", n, MaxBlocks)
+	}
+	named := make(map[id.Block]bool, len(q.Blocks))
+	for _, b := range q.Blocks {
+		if b.IsZero() || named[b] {
+			return fault.Errorf(fault.Invalid, "a request names a block twice, or none")
+		}
+		named[b] = true
+	}
+	return nil
 }
