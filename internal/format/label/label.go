@@ -38,6 +38,9 @@ const (
 	UserKeyDelivery  Label = "parsec/v1/user-key-delivery"
 	UserManifestSeal Label = "parsec/v1/user-manifest/seal"
 	DeviceFile       Label = "parsec/v1/device-file"
+	DeviceFileKey    Label = "parsec/v1/device-file/key"
+	DeviceFileDigest Label = "parsec/v1/device-file/digest"
+	Recovery         Label = "parsec/v1/recovery-passphrase"
 	LocalValue       Label = "parsec/v1/local/value"
 	LocalName        Label = "parsec/v1/local/name"
 )
@@ -45,6 +48,7 @@ const (
 // Enrollment.
 const (
 	EnrollmentSeal       Label = "parsec/v1/enrollment"
+	EnrollmentTranscript Label = "parsec/v1/enrollment/transcript"
 	EnrollmentCommitment Label = "parsec/v1/enrollment/commitment"
 	EnrollmentCodes      Label = "parsec/v1/enrollment/codes"
 	EnrollmentToGreeter  Label = "parsec/v1/enrollment/claimer-to-greeter"
