@@ -44,8 +44,8 @@ const (
 	MaxTarget = 4095
 	// MaxDeltas is the largest number of deltas on one snapshot.
 	MaxDeltas = 1024
-	// maxDepth bounds the levels of pages: 512^4 blocks are 32 PiB.
-	maxDepth = 3
+	// MaxDepth bounds the levels of pages: 512^4 blocks are 32 PiB.
+	MaxDepth = 3
 )
 
 // Kind is what an entry is.
@@ -264,7 +264,7 @@ func CheckTarget(target string) error {
 
 func (l List) check() error {
 	switch {
-	case l.Depth > maxDepth:
+	case l.Depth > MaxDepth:
 		return fault.Errorf(fault.Invalid, "a list %d levels deep", l.Depth)
 	case l.Depth == 0 && (len(l.Pages) != 0 || len(l.Items) == 0),
 		l.Depth > 0 && (len(l.Pages) == 0 || len(l.Items) != 0):
