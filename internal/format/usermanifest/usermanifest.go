@@ -48,6 +48,15 @@ type Device struct {
 	Label  string
 }
 
+// Pin is a version of the user manifest behind which a device never goes; the
+// zero Pin is that of a user who has none yet.
+type Pin struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint64
+	// Digest is the SHA-256 of the user manifest as transmitted.
+	Digest [32]byte
+}
+
 // Envelope is the signed, readable part.
 type Envelope struct {
 	_      struct{} `cbor:",toarray"`
