@@ -71,7 +71,10 @@ func Parse(header string) (Token, error) {
 		return t, fault.Errorf(fault.Unauthenticated, "read request token: its encoding is damaged")
 	}
 	if err := canon.Unmarshal(data, &t); err != nil {
-		return t, fault.Errorf(fault.Unauthenticated, "read request token: %w", err)
+		return Token{}, fault.Errorf(fault.Unauthenticated, "read request token: %w", err)
+	}
+	if n := len(t.Signature); n != ed25519.SignatureSize {
+		return Token{}, fault.Errorf(fault.Unauthenticated, "read request token: a signature of %d bytes", n)
 	}
 	return t, nil
 }
@@ -79,7 +82,7 @@ func Parse(header string) (Token, error) {
 // Check fails unless key signed the token for this request, at a time within
 // [Validity] of now.
 func (t Token) Check(w What, key ed25519.PublicKey, now time.Time) error {
-	if len(t.Signature) != ed25519.SignatureSize || !ed25519.Verify(key, t.signed(w), t.Signature) {
+	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, t.signed(w), t.Signature) {
 		return fault.Errorf(fault.Unauthenticated, "check request token: not signed for this request by this device")
 	}
 	if off := now.Sub(time.Unix(0, t.Time)); off > Validity || off < -Validity {
