@@ -131,7 +131,12 @@ func Authenticate(o *Organization, raw []byte) (*Signed, error) {
 	if !r.Author.IsZero() {
 		d, known := o.Device(r.Author)
 		if !known {
-			return nil, violation(RuleKnown, "%s record by device %s, which the organization does not know", r.Kind, r.Author)
+			// A workspace's author may be new; in its own log nothing is new but the record itself.
+			rule := RuleKnown
+			if r.Kind.Organization() {
+				rule = RuleAuthority
+			}
+			return nil, violation(rule, "%s record by device %s, which the organization does not know", r.Kind, r.Author)
 		}
 		s.User, key = d.User, d.Verify
 	}
