@@ -1,0 +1,65 @@
+# Everything that people and machines run on this repository. `make test` sets
+# up what it needs by itself; Go, make and a C compiler (for the race detector)
+# are all that must be there.
+
+GO   ?= go
+TOOL := $(GO) tool -modfile=tools/go.mod
+
+# Packages without I/O or clocks, which one more run with one processor covers quickly.
+PURE := ./internal/base/... ./internal/format/... ./internal/verify/... \
+	./internal/client/list/... ./internal/client/tree/... ./internal/client/merge/... ./internal/client/enroll/...
+
+# How long `make fuzz` spends on each target.
+FUZZTIME ?= 30s
+
+.PHONY: build demo test lint cross test-race test-single bench fuzz generate generate-check clean
+
+build: ## both programs, into bin/
+	$(GO) build -trimpath -o bin/ ./cmd/...
+
+demo: build ## a server, an organization, two people and a shared workspace, narrated
+	bin/parsec demo
+
+test: lint cross test-race test-single ## everything that must hold before a change goes in
+
+lint:
+	@echo "== format, vet, staticcheck, go.mod"
+	@bad=$$($(TOOL) gofumpt -l cmd internal); test -z "$$bad" || { echo "not formatted by gofumpt:"; echo "$$bad"; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(GO) mod tidy -diff
+
+cross:
+	@echo "== builds for other systems"
+	GOOS=darwin GOARCH=arm64 $(GO) build ./...
+	GOOS=windows GOARCH=amd64 $(GO) build ./...
+
+test-race:
+	@echo "== tests, with the race detector"
+	$(GO) test -race ./...
+
+test-single:
+	@echo "== pure packages, with one processor"
+	GOMAXPROCS=1 $(GO) test $(PURE)
+
+bench: build ## the figures of docs/performance.md, on this machine
+	$(GO) run ./internal/bench -bin bin
+
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; for p in $$($(GO) list ./internal/...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
+		done; \
+	done
+
+generate: ## the API's code from proto/; builds buf, which takes minutes once
+	mkdir -p bin/tools
+	$(GO) build -modfile=tools/go.mod -o bin/tools/ github.com/bufbuild/buf/cmd/buf \
+		google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/v2/cmd/protoc-gen-connect-go
+	cd proto && PATH="$(CURDIR)/bin/tools:$$PATH" buf lint && PATH="$(CURDIR)/bin/tools:$$PATH" buf generate
+
+generate-check: generate ## fails if the generated code is not that of proto/
+	git diff --exit-code -- internal/api
+
+clean:
+	rm -rf bin
