@@ -30,6 +30,10 @@
 // where the storage has no room, [fault.Canceled] where the context ended,
 // and [fault.Failed] for everything else.
 //
+// # Numbers
+//
+// Numbers without a sign are below 1<<63.
+//
 // # Buffers
 //
 // A store does not keep what it is passed and does not write into it. What it
@@ -79,8 +83,8 @@ type Store interface {
 // Tx is one transaction. It and what its methods return may be used only
 // inside the function that was given it, and by one goroutine at a time.
 //
-// After a method failed with another kind than not found, conflict or stale,
-// the transaction is lost: fn has to return.
+// After an error of any kind but not found and stale the transaction is lost:
+// Write fails even where fn returns nil.
 type Tx interface {
 	Organizations() Organizations
 	Users() Users

@@ -167,7 +167,7 @@ type Entries interface {
 // Block is one sealed piece of content and where it is stored.
 type Block struct {
 	ID id.Block
-	// Pack is the object that holds it; zero in the answer for a block that is not there.
+	// Pack is the object that holds it.
 	Pack id.Pack
 	// Offset is where in the pack it begins.
 	Offset uint32
