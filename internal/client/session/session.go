@@ -1,0 +1,142 @@
+// Package session is an unlocked device at work in its organization: it
+// follows the organization's log, signs and sends records, and remembers what
+// it verified. Workspaces and files build on it.
+//
+// Nothing that a server says is believed. What this package holds in memory
+// or on disk has passed package verify, and everything that the server sends
+// later must extend it. A record that was signed is kept from before it is
+// first sent until it is answered, and sent again byte for byte, so that a
+// lost reply never makes a second record.
+//
+// A Session belongs to one goroutine, save where a method says otherwise.
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/base/secret"
+	"parsec/internal/client/device"
+	"parsec/internal/client/remote"
+	"parsec/internal/client/seal"
+	"parsec/internal/client/store"
+	"parsec/internal/format/canon"
+	"parsec/internal/format/record"
+	"parsec/internal/verify"
+)
+
+// Config is how a session works. The zero Config is a sensible one.
+type Config struct {
+	Remote remote.Config
+	// Now is the clock; nil for the machine's.
+	Now func() time.Time
+}
+
+// Session is an unlocked device at work.
+type Session struct {
+	device *device.Device
+	local  *store.Store
+	server *remote.Client
+	now    func() time.Time
+
+	org      *verify.Organization
+	openings map[id.User]record.Opening
+	manifest manifestState
+	// settled says that nothing of an earlier process waits for its answer.
+	settled bool
+}
+
+// Open opens the session of an unlocked device with its local store, which
+// Close closes. It does not talk to the server yet.
+func Open(ctx context.Context, d *device.Device, local *store.Store, cfg Config) (*Session, error) {
+	s := &Session{device: d, local: local, now: cfg.Now, openings: map[id.User]record.Opening{}}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	var err error
+	s.server, err = remote.New(d.Server, remote.Identity{
+		Organization: d.Organization, Device: d.Device, Key: secret.Bytes(d.Signing),
+	}, cfg.Remote)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.restore(ctx); err != nil {
+		return nil, fmt.Errorf("open session: %w", err)
+	}
+	return s, nil
+}
+
+// restore takes up what the device remembers.
+func (s *Session) restore(ctx context.Context) error {
+	s.org = verify.NewOrganization(s.device.Organization)
+	remembered, found, err := s.local.State.Organization(ctx)
+	if err != nil {
+		return err
+	}
+	if found {
+		if s.org, err = verify.RestoreOrganization(remembered.Snapshot); err != nil {
+			return err
+		}
+		if s.org.Fingerprint() != s.device.Organization {
+			return fault.Errorf(fault.Failed, "the local store is that of another organization")
+		}
+	}
+	openings, err := s.local.State.Openings(ctx)
+	if err != nil {
+		return err
+	}
+	for user, raw := range openings {
+		var o record.Opening
+		if err := canon.Unmarshal(raw, &o); err != nil {
+			return err
+		}
+		s.openings[user] = o
+	}
+	return s.restoreManifest(ctx)
+}
+
+// Close tells the user's other devices what was verified, if that is due, and
+// closes the local store. The session is closed whatever it returns.
+func (s *Session) Close(ctx context.Context) error {
+	err := s.publishManifest(ctx)
+	s.server.Close()
+	return errors.Join(err, s.local.Close())
+}
+
+// Device returns the unlocked device.
+func (s *Session) Device() *device.Device { return s.device }
+
+// Server returns the client of the server's API. It is safe for concurrent use.
+func (s *Session) Server() *remote.Client { return s.server }
+
+// Local returns the local store. It is safe for concurrent use.
+func (s *Session) Local() *store.Store { return s.local }
+
+// UserKey returns the user's current key.
+func (s *Session) UserKey() *seal.KeyPair { return s.device.UserKeys[0] }
+
+// Sign signs a record of a log as this device. notBefore is the time of the
+// log's newest record, which the new one's is never before.
+func (s *Session) Sign(log record.LogID, seen record.Seen, seq uint64, notBefore int64, p record.Payload) []byte {
+	return record.Sign(record.Body{
+		Log: log, Author: s.device.Device, Seq: seq, Time: max(s.now().UnixNano(), notBefore),
+		Seen: seen, Kind: p.Kind(), Payload: record.Encode(p),
+	}, s.device.Organization, s.device.Signing)
+}
+
+// Sync brings the organization up to date: what an earlier process left
+// unanswered is sent again, the organization's log is pulled, and the user's
+// other devices are heard.
+func (s *Session) Sync(ctx context.Context) error {
+	if err := s.PullOrganization(ctx); err != nil {
+		return err
+	}
+	if err := s.pullManifest(ctx); err != nil {
+		return err
+	}
+	return s.settle(ctx)
+}
