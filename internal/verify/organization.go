@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"maps"
 	"slices"
+	"sort"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -101,6 +102,9 @@ type organizationState struct {
 	Users    []User
 	Devices  []Device
 	Services []Service
+	// Revocations names whose key somebody lost the right to, at each
+	// revocation of a user or device, by ascending index.
+	Revocations []Since[id.User]
 }
 
 // Organization is the state of an organization's log. It is not safe for
@@ -143,6 +147,7 @@ func (o *Organization) Clone() *Organization {
 	c := &Organization{s: o.s, users: maps.Clone(o.users), devices: maps.Clone(o.devices)}
 	c.s.Heads, c.s.Users = slices.Clone(o.s.Heads), slices.Clone(o.s.Users)
 	c.s.Devices, c.s.Services = slices.Clone(o.s.Devices), slices.Clone(o.s.Services)
+	c.s.Revocations = slices.Clip(o.s.Revocations)
 	for i, u := range c.s.Users { // what Append extends must not be shared
 		c.s.Users[i].Profiles, c.s.Users[i].Keys = slices.Clip(u.Profiles), slices.Clip(u.Keys)
 		c.s.Users[i].Devices = slices.Clip(u.Devices)
@@ -229,6 +234,14 @@ func (o *Organization) ActiveAt(d id.Device, index uint64) bool {
 	return ok && user.ActiveAt(index)
 }
 
+// RevokedAt reports whether a device, or its user, was revoked at an index or before.
+func (o *Organization) RevokedAt(d id.Device, index uint64) bool {
+	revoked := func(at uint64) bool { return at != 0 && at <= index }
+	device, _ := o.Device(d)
+	user, _ := o.User(device.User)
+	return revoked(device.Revoked) || revoked(user.Revoked)
+}
+
 // ProfileAt returns a user's profile at an index; 0 before the user was added.
 func (o *Organization) ProfileAt(u id.User, index uint64) record.Profile {
 	user, _ := o.User(u)
@@ -257,28 +270,17 @@ func (o *Organization) KeyAt(u id.User, index uint64) (record.PublicKey, bool) {
 	return key.Value, true
 }
 
-// lastRevocation returns the newest index up to the given one at which a user
-// or one of the user's devices was revoked; 0 if there is none.
-func (o *Organization) lastRevocation(u id.User, index uint64) uint64 {
-	user, ok := o.User(u)
-	if !ok {
-		return 0
+// revocations returns whom revocations concerned, of users or of their
+// devices, behind one index and up to another.
+func (o *Organization) revocations(after, upTo uint64) []Since[id.User] {
+	behind := func(index uint64) int {
+		return sort.Search(len(o.s.Revocations), func(i int) bool { return o.s.Revocations[i].Index > index })
 	}
-	var newest uint64
-	note := func(r uint64) {
-		if r <= index {
-			newest = max(newest, r)
-		}
-	}
-	note(user.Revoked)
-	for _, d := range user.Devices {
-		device, _ := o.Device(d)
-		note(device.Revoked)
-	}
-	return newest
+	return o.s.Revocations[behind(after):behind(max(after, upTo))]
 }
 
-// lastSequesterChange is the same for the sequester services.
+// lastSequesterChange returns the newest index up to the given one at which
+// the sequester services changed; 0 if there is none.
 func (o *Organization) lastSequesterChange(index uint64) uint64 {
 	var newest uint64
 	for _, s := range o.s.Services {
@@ -487,7 +489,10 @@ func (o *Organization) ruleUserRevoked(s *Signed, p record.UserRevoked) (func(ui
 	if err != nil {
 		return nil, err
 	}
-	return func(index uint64) { user.Revoked = index }, nil
+	return func(index uint64) {
+		user.Revoked = index
+		o.s.Revocations = append(o.s.Revocations, Since[id.User]{Index: index, Value: p.User})
+	}, nil
 }
 
 func (o *Organization) ruleDeviceRevoked(s *Signed, p record.DeviceRevoked) (func(uint64), error) {
@@ -514,6 +519,7 @@ func (o *Organization) ruleDeviceRevoked(s *Signed, p record.DeviceRevoked) (fun
 	}
 	return func(index uint64) {
 		device.Revoked = index
+		o.s.Revocations = append(o.s.Revocations, Since[id.User]{Index: index, Value: device.User})
 		for _, r := range p.Replacement {
 			o.replaceKey(s.User, r.Key, index)
 		}

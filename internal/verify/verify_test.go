@@ -4,18 +4,28 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"parsec/internal/format/record"
 	"parsec/internal/verify"
 	"parsec/internal/verify/verifytest"
 )
 
-// outcome is what a rule says of a record: the rule that it broke, or accepted.
+// outcome is what the rules say of a record: the promise that it broke, or accepted.
 type outcome string
 
-const accepted outcome = "accepted"
-
-func broke(r verify.Rule) outcome { return outcome(r.String()) }
+const (
+	accepted  outcome = "accepted"
+	form      outcome = "only well-formed records"
+	forged    outcome = "signed by its author"
+	place     outcome = "append-only history"
+	sequence  outcome = "no record dropped, repeated or reordered"
+	backwards outcome = "time never goes back"
+	unknown   outcome = "no part of the organization's log withheld"
+	denied    outcome = "only authorized authors"
+	version   outcome = "versions follow each other"
+	due       outcome = "a fresh key after each revocation"
+)
 
 func outcomeOf(err error) outcome {
 	var v *verify.Violation
@@ -23,7 +33,7 @@ func outcomeOf(err error) outcome {
 	case err == nil:
 		return accepted
 	case errors.As(err, &v):
-		return broke(v.Rule)
+		return outcome(v.Rule.String())
 	}
 	return outcome(err.Error())
 }
@@ -46,9 +56,12 @@ type cast struct {
 	lost *verifytest.Device
 }
 
+func noon() time.Time { return time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC) }
+
 func newCast(t *testing.T) *cast {
 	t.Helper()
-	k := verifytest.NewWith(t, verifytest.Config{Sequester: true})
+	// The clock stands still, so that only the rule in question decides.
+	k := verifytest.NewWith(t, verifytest.Config{Sequester: true, Now: noon})
 	c := &cast{Kit: k, alice: k.Admin, carol: k.AddUser(record.ProfileAdmin), bob: k.AddUser(record.ProfileStandard)}
 	c.dave, c.guest, c.gone = k.AddUser(record.ProfileStandard), k.AddUser(record.ProfileOutsider), k.AddUser(record.ProfileAdmin)
 	c.desk, c.phone, c.lost = k.AddDevice(c.alice), k.AddDevice(c.bob), k.AddDevice(c.dave)

@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -27,6 +28,9 @@ type Version struct {
 	Base uint64
 	Gone bool
 }
+
+// day is the age of the newest record at which a heartbeat is due, in nanoseconds.
+const day = uint64(24 * time.Hour)
 
 // Member is somebody with a role.
 type Member struct {
@@ -67,7 +71,9 @@ type workspaceState struct {
 	Barrier uint64
 	// Restructured is the index of the newest restructuring commit.
 	Restructured uint64
-	// Covered is the organization index that the newest rotation covers.
+	// Covered is the organization index up to which no revocation calls for
+	// another rotation: that of the newest rotation, or of the newest commit,
+	// before which none was due.
 	Covered     uint64
 	Generations []Generation
 	Archived    bool
@@ -183,15 +189,29 @@ func (w *Workspace) Role(o *Organization, u id.User, index uint64) record.Role {
 // lost a device, or the sequester services changed, and no rotation since
 // covers that.
 func (w *Workspace) Due(o *Organization, index uint64) bool {
-	if o.lastSequesterChange(index) > w.s.Covered {
+	return w.revoked(o, w.s.Covered, index)
+}
+
+// revoked reports whether, behind one organization index and up to another, a
+// member or a member's device was revoked, or the sequester services changed.
+// Its cost is that of the revocations in between.
+func (w *Workspace) revoked(o *Organization, after, upTo uint64) bool {
+	if o.lastSequesterChange(upTo) > after {
 		return true
 	}
-	for _, m := range w.s.Members {
-		if o.lastRevocation(m.User, index) > max(w.s.Covered, m.Since) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(o.revocations(after, upTo), func(r Since[id.User]) bool {
+		i, member := w.member(r.Value)
+		return member && r.Index > w.s.Members[i].Since
+	})
+}
+
+// HeartbeatDue reports whether a heartbeat that has seen an organization index
+// says something now, in nanoseconds since the Unix epoch: the newest record is a day old, or no record
+// covers a revocation. Without that bound a reader could hold up everything
+// that has to stand in an exact place.
+func (w *Workspace) HeartbeatDue(o *Organization, index uint64, now int64) bool {
+	aged := now >= w.s.Time && uint64(now)-uint64(w.s.Time) >= day
+	return aged || w.revoked(o, w.s.Effective, index)
 }
 
 // Recipient is somebody to whom a workspace key is sealed.
@@ -226,7 +246,7 @@ func (w *Workspace) Append(o *Organization, h History, s *Signed) (*Step, error)
 		return nil, err
 	}
 	effective := s.Record.Seen.Organization.Index
-	if err := w.checkAuthor(o, s, effective); err != nil {
+	if err := checkAuthor(o, s, effective); err != nil {
 		return nil, err
 	}
 	apply, err := w.rule(o, h, s, effective)
@@ -299,20 +319,34 @@ func (w *Workspace) checkSeen(h History, r *record.Record) error {
 }
 
 // checkAuthor checks that the author was in the organization at an index.
-func (w *Workspace) checkAuthor(o *Organization, s *Signed, index uint64) error {
-	if !o.ActiveAt(s.Record.Author, index) {
-		return violation(RuleAuthority, "%s record by device %s, which was revoked at index %d of the organization's log or before",
+func checkAuthor(o *Organization, s *Signed, index uint64) error {
+	switch {
+	case o.RevokedAt(s.Record.Author, index):
+		return revokedAuthor(s, index)
+	case !o.ActiveAt(s.Record.Author, index):
+		return violation(RuleAuthority, "%s record by device %s, which was not there yet at index %d of the organization's log",
 			s.Record.Kind, s.Record.Author, index)
 	}
 	return nil
 }
 
-// CheckUnrevoked is for a client that got the record from a server which it
-// had shown, before asking, that it knows the organization log up to index: a
-// server that honestly ordered the record behind that must have refused a
-// revoked author.
+func revokedAuthor(s *Signed, index uint64) error {
+	return violation(RuleAuthority, "%s record by device %s, which was revoked at index %d of the organization's log or before",
+		s.Record.Kind, s.Record.Author, index)
+}
+
+// CheckUnrevoked is for a client that appends records behind a head that it
+// keeps. With each head it also keeps the organization index that it had
+// verified before it asked for the workspace's newest head and got this one: a
+// server that honestly ordered a record behind that head knew of every
+// revocation up to the index. The index may only move on with the newest head,
+// not with part of an answer, nor with the organization's log alone: what lies
+// behind the head kept may be older than a revocation learned since.
 func (w *Workspace) CheckUnrevoked(o *Organization, s *Signed, index uint64) error {
-	return w.checkAuthor(o, s, index)
+	if o.RevokedAt(s.Record.Author, index) {
+		return revokedAuthor(s, index)
+	}
+	return nil
 }
 
 // CheckPresent is for the server, before [Workspace.Append]: it holds a
@@ -323,7 +357,7 @@ func (w *Workspace) CheckPresent(o *Organization, s *Signed) error {
 	if s.Record.Seen.Organization.Index == present {
 		return nil
 	}
-	if err := w.checkAuthor(o, s, present); err != nil {
+	if err := checkAuthor(o, s, present); err != nil {
 		return err
 	}
 	if !s.Record.Kind.Movable() {
@@ -347,7 +381,7 @@ func (w *Workspace) rule(o *Organization, h History, s *Signed, effective uint64
 	case record.ArchivingChanged:
 		return w.ruleArchiving(o, s, p, effective)
 	case record.Heartbeat:
-		return func(uint64) {}, w.checkMovable(o, s, effective)
+		return w.ruleHeartbeat(o, s, effective)
 	case record.Commit:
 		return w.ruleCommit(o, h, s, p, effective)
 	}
@@ -403,8 +437,10 @@ func (w *Workspace) rotate(s *Signed, r record.Rotation, effective, index uint64
 }
 
 func (w *Workspace) ruleKeyRotated(o *Organization, s *Signed, p record.KeyRotated, effective uint64) (func(uint64), error) {
+	// A contributor keeps the chain of keys whole; to leave out a generation
+	// that does not open is for those who could as well end the workspace.
 	least := record.RoleManager
-	if w.Due(o, effective) {
+	if w.Due(o, effective) && p.Rotation.Links == w.Generation() {
 		least = record.RoleContributor
 	}
 	if err := w.need(o, s, least, effective); err != nil {
@@ -528,6 +564,16 @@ func (w *Workspace) ruleArchiving(o *Organization, s *Signed, p record.Archiving
 	return func(uint64) { w.s.Archived = archived }, nil
 }
 
+func (w *Workspace) ruleHeartbeat(o *Organization, s *Signed, effective uint64) (func(uint64), error) {
+	if err := w.checkMovable(o, s, effective); err != nil {
+		return nil, err
+	}
+	if !w.HeartbeatDue(o, effective, s.Record.Time) {
+		return nil, violation(RulePlace, "%s record that says nothing new", s.Record.Kind)
+	}
+	return func(uint64) {}, nil
+}
+
 // checkMovable checks the author's right to a commit or heartbeat at an
 // organization index, and for a commit that no rotation is due there.
 func (w *Workspace) checkMovable(o *Organization, s *Signed, index uint64) error {
@@ -564,6 +610,7 @@ func (w *Workspace) ruleCommit(o *Organization, h History, s *Signed, p record.C
 		return nil, err
 	}
 	return func(index uint64) {
+		w.s.Covered = effective
 		if p.Restructures {
 			w.s.Restructured = index
 		}

@@ -3,6 +3,7 @@ package verifytest
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -237,10 +238,19 @@ func (w *Workspace) Archive(by *Device, s record.Archiving) {
 	w.Append(by, record.ArchivingChanged{State: s})
 }
 
-// Heartbeat appends a heartbeat.
+// Heartbeat appends a heartbeat, a day later where none is due yet.
 func (w *Workspace) Heartbeat(by *Device) {
 	w.kit.t.Helper()
-	w.Append(by, record.Heartbeat{})
+	w.Append(by, record.Heartbeat{}, func(b *record.Body) {
+		if !w.State.HeartbeatDue(w.kit.Org, b.Seen.Organization.Index, b.Time) {
+			Later(24 * time.Hour)(b)
+		}
+	})
+}
+
+// Later moves a record's time on.
+func Later(d time.Duration) func(*record.Body) {
+	return func(b *record.Body) { b.Time += d.Nanoseconds() }
 }
 
 // Changes returns the payload of a commit under the present key. It
