@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"parsec/internal/base/fault"
@@ -56,5 +58,17 @@ func TestABrokenPromiseIsNamed(t *testing.T) {
 	}
 	if want := "pull: broken promise (no rollback): head differs"; err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
+	}
+}
+
+func TestTheTableOfRefusalsIsTheOneInTheDocs(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range fault.Kinds() {
+		if row := fmt.Sprintf("| %s | %d | %d | %d |\n", k, k.HTTP(), k.RPC(), k.Exit()); !strings.Contains(string(text), row) {
+			t.Errorf("docs/api.md lacks the row %s", row)
+		}
 	}
 }
