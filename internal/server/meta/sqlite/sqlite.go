@@ -158,6 +158,9 @@ func (s *Store) Write(ctx context.Context, fn func(meta.Tx) error) error {
 	if s.closed {
 		return errClosed("write")
 	}
+	if ctx.Err() != nil {
+		return canceled("write", ctx)
+	}
 	return s.writer.write(ctx, fn)
 }
 
@@ -167,6 +170,9 @@ func (s *Store) Read(ctx context.Context, fn func(meta.Tx) error) error {
 	defer s.life.RUnlock()
 	if s.closed {
 		return errClosed("read")
+	}
+	if ctx.Err() != nil {
+		return canceled("read", ctx)
 	}
 	select {
 	case c := <-s.readers:
