@@ -22,6 +22,7 @@ const (
 	tableEntries   table = "entry"
 	tableManifests table = "entry/manifest"
 	tableChildren  table = "child"
+	tableFolders   table = "folder"
 	tableProblems  table = "problem"
 )
 
@@ -37,13 +38,14 @@ CREATE TABLE entry (workspace BLOB, entry BLOB, number INTEGER, facts BLOB NOT N
 CREATE TABLE child (workspace BLOB, folder BLOB, name BLOB, entry BLOB NOT NULL, value BLOB NOT NULL,
 	PRIMARY KEY (workspace, folder, name)) STRICT, WITHOUT ROWID;
 CREATE INDEX child_entry ON child (workspace, entry);
+CREATE TABLE folder (workspace BLOB, entry BLOB, value BLOB NOT NULL, PRIMARY KEY (workspace, entry)) STRICT;
 CREATE TABLE problem (workspace BLOB, entry BLOB, value BLOB NOT NULL, PRIMARY KEY (workspace, entry)) STRICT`
 
 func cacheSettings(dir string) settings {
 	return settings{
 		path:        filepath.Join(dir, cacheFile),
 		schema:      cacheSchema,
-		tables:      []table{tableHeader, tableMarks, tableEntries, tableManifests, tableChildren, tableProblems},
+		tables:      []table{tableHeader, tableMarks, tableEntries, tableManifests, tableChildren, tableFolders, tableProblems},
 		synchronous: "NORMAL",
 		hint:        "run the command again: the cache is thrown away and rebuilt from the server",
 	}
@@ -137,13 +139,13 @@ func (c *Cache) use(ctx context.Context, fn func(*database) error) error {
 	c.replacing.RLock()
 	defer c.replacing.RUnlock()
 	if c.damaged.Load() {
-		return damaged(c.db.settings, fault.Errorf(fault.Failed, "it was found damaged before"))
+		return damaged(c.db.settings, errors.New("it was found so before"))
 	}
 	if err := ctx.Err(); err != nil {
 		return c.db.fail("read", err)
 	}
 	err := fn(c.db)
-	if IsDamaged(err) {
+	if c.db.isDamagedBy(err) {
 		c.damaged.Store(true)
 	}
 	return err
@@ -176,9 +178,17 @@ func (t *CacheTx) PutMark(m Mark) error {
 // zero Mark.
 func (c *Cache) Mark(ctx context.Context, w id.Workspace) (m Mark, err error) {
 	err = c.use(ctx, func(db *database) error {
-		m, _, err = first[Mark](ctx, db, tableMarks, "SELECT workspace, value FROM mark WHERE workspace = ?", w[:])
+		m, err = reader{db, db, w}.Mark()
 		return err
 	})
+	return m, err
+}
+
+// Mark is [Cache.Mark] with what the update has written.
+func (r reader) Mark() (m Mark, err error) {
+	err = r.db.valuesIn(r.q, tableMarks, func(_ []any, plain []byte) error {
+		return canon.Unmarshal(plain, &m)
+	}, "SELECT workspace, value FROM mark WHERE workspace = ?", r.workspace[:])
 	return m, err
 }
 
@@ -198,7 +208,7 @@ func (c *Cache) marks(ctx context.Context) (map[id.Workspace]Mark, error) {
 // Drop forgets all that is cached of a workspace.
 func (c *Cache) Drop(ctx context.Context, w id.Workspace) error {
 	return c.Update(ctx, w, func(t *CacheTx) error {
-		for _, name := range []table{tableMarks, tableEntries, tableChildren, tableProblems} {
+		for _, name := range []table{tableMarks, tableEntries, tableChildren, tableFolders, tableProblems} {
 			if err := t.tx.exec("DELETE FROM "+string(name)+" WHERE workspace = ?", w[:]); err != nil {
 				return t.db.fail("drop workspace", err)
 			}

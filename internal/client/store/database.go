@@ -7,12 +7,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -61,43 +63,48 @@ type database struct {
 	writing sync.Mutex
 }
 
-// createDatabase makes the file, which must not be there or be empty, with its
-// schema and header.
+// createDatabase makes the database in a file that is not there or is empty.
 func createDatabase(ctx context.Context, s settings, device id.Device, key secret.Key) (*database, error) {
-	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("create %s: %w", s.name(), err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("create %s: %w", s.name(), err)
-	}
 	d, err := connect(s)
 	if err != nil {
 		return nil, err
 	}
-	salt := make([]byte, saltSize)
-	rand.Read(salt)
-	if d.vault, err = newVault(key, device, s.name(), salt, s.tables); err != nil {
-		return nil, errors.Join(err, d.close())
-	}
-	proof := d.vault.seal(tableHeader, nil, device[:])
-	err = d.update(ctx, func(t *tx) error {
-		_, err := t.sql.Exec(s.schema + fmt.Sprintf("; PRAGMA user_version = %d", layout))
-		if err == nil {
-			err = t.exec("INSERT INTO header (salt, proof) VALUES (?, ?)", salt, proof)
-		}
-		return d.fail("create", err)
-	})
-	if err != nil {
-		return nil, errors.Join(err, d.close())
+	if err := d.fill(ctx, device, key); err != nil {
+		return nil, errors.Join(d.fail("create", err), d.close())
 	}
 	return d, nil
 }
 
+// fill makes the file private before SQLite writes to it, and its tables.
+func (d *database) fill(ctx context.Context, device id.Device, key secret.Key) error {
+	f, err := os.OpenFile(d.path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	salt := make([]byte, saltSize)
+	rand.Read(salt)
+	if d.vault, err = newVault(key, device, d.name(), salt, d.tables); err != nil {
+		return err
+	}
+	proof := d.vault.seal(tableHeader, nil, device[:])
+	return d.update(ctx, func(t *tx) error {
+		if _, err := t.sql.Exec(fmt.Sprintf("%s; PRAGMA user_version = %d", d.schema, layout)); err != nil {
+			return err
+		}
+		return t.exec("INSERT INTO header (salt, proof) VALUES (?, ?)", salt, proof)
+	})
+}
+
 // openDatabase opens a file that createDatabase made.
 func openDatabase(ctx context.Context, s settings, device id.Device, key secret.Key) (*database, error) {
-	if _, err := os.Stat(s.path); errors.Is(err, os.ErrNotExist) {
-		return nil, damaged(s, fault.Errorf(fault.Failed, "the file is missing"))
+	switch info, err := os.Stat(s.path); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, damaged(s, errors.New("the file is missing"))
+	case err == nil && info.Size() == 0:
+		return nil, damaged(s, errors.New("the file is empty"))
 	}
 	d, err := connect(s)
 	if err != nil {
@@ -118,12 +125,12 @@ func (d *database) unlock(ctx context.Context, device id.Device, key secret.Key)
 		return fault.Errorf(fault.Upgrade, "it was written by a newer version of this program")
 	}
 	if version < layout {
-		return fmt.Errorf("it holds nothing: %w", errForeign)
+		return fmt.Errorf("its tables: %w", errLost)
 	}
 	var salt, proof []byte
 	err := d.sql.QueryRowContext(ctx, "SELECT salt, proof FROM header").Scan(&salt, &proof)
 	if errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("its header is missing: %w", errForeign)
+		return fmt.Errorf("its header: %w", errLost)
 	}
 	if err != nil {
 		return err
@@ -195,18 +202,31 @@ type tx struct {
 	db         *database
 	sql        *sql.Tx
 	statements map[string]*sql.Stmt
+	// failed is the first failure of a statement. SQLite may have rolled back
+	// because of it, and what a later statement wrote would stay: there is none.
+	failed error
 }
 
 func (t *tx) prepare(query string) (*sql.Stmt, error) {
+	if t.failed != nil {
+		return nil, t.failed
+	}
 	if s, ok := t.statements[query]; ok {
 		return s, nil
 	}
 	s, err := t.sql.Prepare(query)
 	if err != nil {
-		return nil, err
+		return nil, t.note(err)
 	}
 	t.statements[query] = s
 	return s, nil
+}
+
+func (t *tx) note(err error) error {
+	if t.failed == nil {
+		t.failed = err
+	}
+	return err
 }
 
 func (t *tx) exec(query string, args ...any) error {
@@ -215,11 +235,12 @@ func (t *tx) exec(query string, args ...any) error {
 		return err
 	}
 	_, err = s.Exec(args...)
-	return err
+	return t.note(err)
 }
 
-// update runs apply in a transaction and commits it, unless apply fails or ctx
-// has ended by then. The error of apply is returned as it is.
+// update runs apply in a transaction and commits it, unless apply or one of
+// its statements fails or ctx has ended by then. The error of apply is
+// returned as it is.
 func (d *database) update(ctx context.Context, apply func(*tx) error) error {
 	d.writing.Lock()
 	defer d.writing.Unlock()
@@ -233,10 +254,11 @@ func (d *database) update(ctx context.Context, apply func(*tx) error) error {
 	// Without effect after a commit. It fails where SQLite has rolled back by
 	// itself, and leaves nothing either way.
 	defer transaction.Rollback()
-	if err := apply(&tx{db: d, sql: transaction, statements: make(map[string]*sql.Stmt)}); err != nil {
+	t := &tx{db: d, sql: transaction, statements: make(map[string]*sql.Stmt)}
+	if err := apply(t); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(t.failed, ctx.Err()); err != nil {
 		return d.fail("update", err)
 	}
 	return d.fail("update", transaction.Commit())
@@ -245,7 +267,12 @@ func (d *database) update(ctx context.Context, apply func(*tx) error) error {
 // querier runs queries inside or outside an update.
 type querier interface {
 	prepare(query string) (*sql.Stmt, error)
+	// note is told every failure of what was prepared, and returns it.
+	note(err error) error
 }
+
+// note does nothing: outside an update nothing follows from a failure.
+func (d *database) note(err error) error { return err }
 
 // each calls visit for every row of the query. Visit must not query.
 func each(q querier, visit func(*sql.Rows) error, query string, args ...any) (err error) {
@@ -255,9 +282,9 @@ func each(q querier, visit func(*sql.Rows) error, query string, args ...any) (er
 	}
 	rows, err := s.Query(args...)
 	if err != nil {
-		return err
+		return q.note(err)
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() { err = q.note(errors.Join(err, rows.Close())) }()
 	for rows.Next() {
 		if err := visit(rows); err != nil {
 			return err
@@ -272,7 +299,7 @@ func number(q querier, query string, args ...any) (n uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return n, s.QueryRow(args...).Scan(&n)
+	return n, q.note(s.QueryRow(args...).Scan(&n))
 }
 
 // put seals a value into the row of a table with this key. By convention a
@@ -290,7 +317,12 @@ func (d *database) values(ctx context.Context, name table, visit func(key []any,
 	if err := ctx.Err(); err != nil {
 		return d.fail("read", err)
 	}
-	return d.fail("read", each(d, func(rows *sql.Rows) error {
+	return d.valuesIn(d, name, visit, query, args...)
+}
+
+// valuesIn is values inside an update, or outside.
+func (d *database) valuesIn(q querier, name table, visit func(key []any, plain []byte) error, query string, args ...any) error {
+	return d.fail("read", each(q, func(rows *sql.Rows) error {
 		columns, err := rows.Columns()
 		if err != nil {
 			return err
@@ -380,7 +412,10 @@ func pages[T any](next func(last *T) ([]T, error)) iter.Seq2[T, error] {
 
 // damage marks an error that says that a database does not hold what this
 // device wrote.
-type damage struct{ error }
+type damage struct {
+	path string
+	error
+}
 
 func (d damage) Unwrap() error { return d.error }
 
@@ -391,31 +426,39 @@ func IsDamaged(err error) bool {
 	return is
 }
 
-func damaged(s settings, err error) error {
-	return fault.WithHint(damage{fmt.Errorf("%s is damaged: %w", s.name(), err)}, "%s", s.hint)
+// isDamagedBy reports whether err says so of this database.
+func (d *database) isDamagedBy(err error) bool {
+	found, is := errors.AsType[damage](err)
+	return is && found.path == d.path
 }
 
-// fail gives an error its kind and its hint.
+func damaged(s settings, err error) error {
+	return fault.WithHint(damage{s.path, fmt.Errorf("%s is damaged: %w", s.name(), err)}, "%s", s.hint)
+}
+
+// fail gives an error its kind and its hint. An error that has passed here
+// before stays as it is.
 func (d *database) fail(verb string, err error) error {
 	if err == nil || IsDamaged(err) {
 		return err
 	}
-	if errors.Is(err, errForeign) {
+	if errors.Is(err, errForeign) || errors.Is(err, errLost) {
 		return damaged(d.settings, fault.Broken("local data is what this device wrote", "%s: %w", verb, err))
 	}
-	engine, is := errors.AsType[*sqlite.Error](err)
-	if !is {
-		return fmt.Errorf("%s %s: %w", verb, d.name(), err)
+	code := 0
+	if engine, is := errors.AsType[*sqlite.Error](err); is {
+		code = engine.Code() & 0xff
 	}
-	switch engine.Code() & 0xff {
-	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+	dir := filepath.Dir(d.path)
+	switch {
+	case code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB:
 		return damaged(d.settings, fmt.Errorf("%s: %w", verb, err))
-	case sqlite3.SQLITE_FULL:
+	case code == sqlite3.SQLITE_FULL || errors.Is(err, syscall.ENOSPC):
 		return fault.WithHint(fault.Errorf(fault.Full, "%s %s: %w", verb, d.name(), err),
-			"free some room on the disk that holds %s and run the command again: nothing is lost", filepath.Dir(d.path))
-	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN:
+			"free some room on the disk that holds %s and run the command again: nothing is lost", dir)
+	case code == sqlite3.SQLITE_READONLY || code == sqlite3.SQLITE_PERM || code == sqlite3.SQLITE_CANTOPEN || errors.Is(err, fs.ErrPermission):
 		return fault.WithHint(fault.Errorf(fault.Denied, "%s %s: %w", verb, d.name(), err),
-			"check that %s belongs to you and can be written", filepath.Dir(d.path))
+			"check that %s belongs to you and can be written", dir)
 	}
 	return fmt.Errorf("%s %s: %w", verb, d.name(), err)
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"iter"
 	"path/filepath"
@@ -147,10 +146,10 @@ func (t *StateTx) Append(log id.Workspace, records ...Record) error {
 			return fault.Errorf(fault.Failed, "remember records: record %d cannot follow %d", r.Index, last)
 		}
 		last = r.Index
-		err := errors.Join(
-			t.tx.put(tableHeads, r.Head[:], log[:], r.Index),
-			t.tx.put(tableRecords, r.Raw, log[:], r.Index))
-		if err != nil {
+		if err := t.tx.put(tableHeads, r.Head[:], log[:], r.Index); err != nil {
+			return err
+		}
+		if err := t.tx.put(tableRecords, r.Raw, log[:], r.Index); err != nil {
 			return err
 		}
 	}
@@ -256,8 +255,12 @@ func (s *State) Records(ctx context.Context, log id.Workspace, after uint64) ite
 
 func (s *State) records(ctx context.Context, log id.Workspace, after uint64) ([]Record, error) {
 	var page []Record
-	err := s.db.values(ctx, tableRecords, func(_ []any, plain []byte) error {
-		page = append(page, Record{Index: after + 1 + uint64(len(page)), Raw: plain})
+	err := s.db.values(ctx, tableRecords, func(key []any, plain []byte) error {
+		r := Record{Index: after + 1 + uint64(len(page)), Raw: plain}
+		if found := uint64(key[1].(int64)); found != r.Index {
+			return fmt.Errorf("record %d, before %d: %w", r.Index, found, errLost)
+		}
+		page = append(page, r)
 		return nil
 	}, "SELECT log, number, value FROM record WHERE log = ? AND number > ? ORDER BY number LIMIT ?", log[:], after, recordsAtOnce)
 	for i := range page {

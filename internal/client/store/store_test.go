@@ -395,6 +395,24 @@ func TestChildrenAreReplacedRemovedAndCleared(t *testing.T) {
 	same(t, collect(t, s.Cache.Children(ctx, w, b, "")), []store.Child{{b, "x", e, manifest.File}})
 }
 
+func TestWhatIsKeptOfAFolderStaysUntilTheWorkspaceIsDropped(t *testing.T) {
+	ctx := t.Context()
+	p := newPlace(t)
+	s := p.create(t)
+	w, folder := id.New[id.Workspace](), id.New[id.Entry]()
+	for _, want := range []string{"seven deltas", "a snapshot"} {
+		cache(t, s, w, func(tx *store.CacheTx) error { return tx.PutFolder(folder, []byte(want)) })
+		s = p.reopen(t, s)
+		if got, found, err := s.Cache.Folder(ctx, w, folder); string(got) != want || !found || err != nil {
+			t.Errorf("got %q, %t, %v; want %q", got, found, err, want)
+		}
+	}
+	check(t, s.Cache.Drop(ctx, w))
+	if got, found, err := s.Cache.Folder(ctx, w, folder); found || err != nil {
+		t.Errorf("got %q, %t, %v", got, found, err)
+	}
+}
+
 func TestProblemsAreNamedUntilTheyAreSolved(t *testing.T) {
 	ctx := t.Context()
 	s := newStore(t)
@@ -453,7 +471,7 @@ func TestNothingShowsOnTheDisk(t *testing.T) {
 	p.dir = filepath.Join(p.dir, "odd ?%23#é&x=1")
 	check(t, os.Mkdir(p.dir, 0o700))
 	s := p.create(t)
-	w, e, folder := id.New[id.Workspace](), id.New[id.Entry](), id.New[id.Entry]()
+	w, e, parent := id.New[id.Workspace](), id.New[id.Entry](), id.New[id.Entry]()
 	const hidden = "Geheimnis"
 	mark := []byte(hidden)
 	update(t, s, func(tx *store.StateTx) error {
@@ -468,8 +486,8 @@ func TestNothingShowsOnTheDisk(t *testing.T) {
 	cache(t, s, w, func(tx *store.CacheTx) error {
 		return errors.Join(
 			tx.PutVersions(store.Version{Entry: e, Number: 1, Base: 1, Author: id.Device(bytes.Repeat([]byte("Auth"), 4)), Manifest: mark}),
-			tx.PutChildren(store.Child{folder, hidden, e, manifest.File}),
-			tx.PutProblems(store.Problem{Entry: e, Reason: hidden}), tx.PutMark(store.Mark{Cursor: mark}))
+			tx.PutChildren(store.Child{parent, hidden, e, manifest.File}),
+			tx.PutProblems(store.Problem{Entry: e, Reason: hidden}), tx.PutFolder(e, mark), tx.PutMark(store.Mark{Cursor: mark}))
 	})
 	look := func() {
 		t.Helper()
@@ -481,7 +499,7 @@ func TestNothingShowsOnTheDisk(t *testing.T) {
 				t.Errorf("%s: mode %v, %v", path, info.Mode(), err)
 			}
 			data, err := os.ReadFile(path)
-			for _, secret := range [][]byte{mark, []byte("HeadHead"), []byte("KeysKeys"), []byte("AuthAuth"), p.key[:], folder[:]} {
+			for _, secret := range [][]byte{mark, []byte("HeadHead"), []byte("KeysKeys"), []byte("AuthAuth"), p.key[:], parent[:]} {
 				if bytes.Contains(data, secret) {
 					t.Errorf("%s shows %q", path, secret)
 				}

@@ -61,11 +61,11 @@ func (v *vault) seal(t table, key, plain []byte) []byte {
 	return v.aead[t].Seal(nil, nil, plain, v.place(t, key))
 }
 
-// errForeign is a value that this device did not write in this place.
-var errForeign = errors.New("a value is not the one that this device wrote there")
-
-// errLost is a value that this device wrote and that is gone.
-var errLost = errors.New("a value that this device wrote is gone")
+// What a database must not say, whoever changed it.
+var (
+	errForeign = errors.New("a value is not the one that this device wrote there")
+	errLost    = errors.New("what this device wrote is gone")
+)
 
 // open returns what was sealed for the row of t with this key.
 func (v *vault) open(t table, key, sealed []byte) ([]byte, error) {

@@ -1,0 +1,31 @@
+package store
+
+import (
+	"context"
+
+	"parsec/internal/base/id"
+)
+
+// PutFolder keeps what is to be known of a folder beside its children, in the
+// caller's own encoding.
+func (t *CacheTx) PutFolder(folder id.Entry, shape []byte) error {
+	return t.tx.put(tableFolders, shape, t.workspace[:], folder[:])
+}
+
+// Folder returns what [CacheTx.PutFolder] kept of a folder, if anything.
+func (c *Cache) Folder(ctx context.Context, w id.Workspace, folder id.Entry) (shape []byte, found bool, err error) {
+	err = c.use(ctx, func(db *database) error {
+		shape, found, err = reader{db, db, w}.Folder(folder)
+		return err
+	})
+	return shape, found, err
+}
+
+// Folder is [Cache.Folder] with what the update has written.
+func (r reader) Folder(folder id.Entry) (shape []byte, found bool, err error) {
+	err = r.db.valuesIn(r.q, tableFolders, func(_ []any, plain []byte) error {
+		shape, found = plain, true
+		return nil
+	}, "SELECT workspace, entry, value FROM folder WHERE workspace = ? AND entry = ?", r.workspace[:], folder[:])
+	return shape, found, err
+}
