@@ -42,6 +42,7 @@ func floors() []floor {
 			"internal/server/access", "internal/server/organization", "internal/server/workspace", "internal/server/blocks", "internal/server/invitation",
 		}},
 		{name: "5 faces", side: "server", packages: []string{"internal/server/rpc", "internal/server/admin"}},
+		{name: "6 the whole", side: "server", packages: []string{"internal/server"}},
 
 		{name: "2 sealing and trees", side: "client", packages: []string{
 			"internal/client/seal", "internal/client/device", "internal/client/enroll",
@@ -51,8 +52,9 @@ func floors() []floor {
 			"internal/client/remote", "internal/client/store", "internal/client/home",
 		}},
 		{name: "4 session", side: "client", packages: []string{"internal/client/transfer", "internal/client/session"}},
-		{name: "5 files", side: "client", packages: []string{"internal/client/files"}},
-		{name: "6 command line", side: "client", packages: []string{"internal/client/cli"}},
+		{name: "5 workspace", side: "client", packages: []string{"internal/client/workspace"}},
+		{name: "6 files", side: "client", packages: []string{"internal/client/files"}},
+		{name: "7 command line", side: "client", packages: []string{"internal/client/cli"}},
 
 		{name: "programs", packages: []string{"cmd/*"}},
 	}
@@ -62,7 +64,7 @@ func floors() []floor {
 func forTests() []string {
 	return []string{
 		"internal/layout", "internal/hostile", "internal/format/golden", "internal/verify/verifytest",
-		"internal/server/meta/metatest", "internal/server/blob/blobtest",
+		"internal/server/meta/metatest", "internal/server/blob/blobtest", "internal/server/servertest",
 	}
 }
 
