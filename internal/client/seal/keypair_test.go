@@ -94,11 +94,8 @@ func TestAUserKeyReachesADevice(t *testing.T) {
 
 func TestAUserManifestComesBack(t *testing.T) {
 	f, own := id.Fingerprint{1}, recipient(t, 1)
-	want := usermanifest.Content{
-		Workspaces: []usermanifest.Workspace{{Workspace: id.Workspace{1}, Head: record.Position{Index: 3}, Organization: 4}},
-		Devices:    []usermanifest.Device{{Device: id.Device{1}, Label: "laptop"}},
-	}
-	e, err := seal.SealUserManifest(f, usermanifest.Envelope{User: id.User{2}, Author: id.Device{3}, Version: 4, Previous: [32]byte{5}}, want, own)
+	want := userContent()
+	e, err := seal.SealUserManifest(f, envelope(), want, own)
 	if err != nil {
 		t.Fatal(err)
 	}
