@@ -26,13 +26,15 @@ const (
 	Workspace
 	// Memberships is the set of workspaces of one user. Its index means nothing.
 	Memberships
+	// Mailbox is that of an invitation. Its index means nothing.
+	Mailbox
 )
 
 // Topic names something that moves.
 type Topic struct {
 	Organization id.Fingerprint
 	Kind         Kind
-	// ID is the workspace's or the user's; zero for an organization's log.
+	// ID is that of the workspace, user or invitation; zero for an organization's log.
 	ID [id.Size]byte
 }
 
