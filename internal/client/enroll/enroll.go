@@ -67,7 +67,7 @@ const MaxMessage = 64 << 10
 // million each time for whoever sits in between.
 const MaxAttempts = 5
 
-// MaxStep is the last step that an exchange may reach.
+// MaxStep is the last step that an exchange may reach; a mailbox holds 32.
 const MaxStep = stepWelcome + 2*maxParts - 1
 
 // The steps, as numbered in the mailbox. Odd ones are the claimer's.
@@ -88,7 +88,7 @@ const (
 	codeCharacters = 4
 	// partSize and maxParts bound what the greeter sends last.
 	partSize = 60 << 10
-	maxParts = 16
+	maxParts = 12
 )
 
 // CheckAttempts refuses another attempt after [MaxAttempts] that one side

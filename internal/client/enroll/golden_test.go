@@ -1,46 +1,31 @@
 package enroll_test
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"testing/cryptotest"
 
-	"github.com/google/go-cmp/cmp"
-
 	"parsec/internal/client/enroll"
 	"parsec/internal/format/canon"
+	"parsec/internal/format/golden"
 	"parsec/internal/format/invitation"
 )
-
-var update = flag.Bool("update", false, "write the golden vectors anew")
 
 func TestAnExchangeGivesTheGoldenBytes(t *testing.T) {
 	cryptotest.SetGlobalRandom(t, 1)
 	s := newScene(t, invitation.ForDevice)
 	g, c := s.greeter(t), s.claimer(t)
 	sent := s.upTo(t, 6, g, c)
-	var out strings.Builder
-	fmt.Fprintf(&out, "invitation: %x\n", s.greeting.Invitation)
+	vectors := []golden.Vector{{Name: "invitation", Bytes: s.greeting.Invitation}}
 	for step := 1; step <= 6; step++ {
-		fmt.Fprintf(&out, "step %d: %x\n", step, sent[step].Data)
+		vectors = append(vectors, golden.Vector{Name: fmt.Sprintf("message of step %d", step), Bytes: sent[step].Data})
 	}
-	fmt.Fprintf(&out, "greeter's code: %s\nclaimer's code: %s\n", g.Code(), c.Code())
-	fmt.Fprintf(&out, "claim: %x\nwelcome: %x\n", canon.Marshal(s.claim()), canon.Marshal(s.welcome()))
-
-	path := filepath.Join("testdata", "golden.txt")
-	if *update {
-		if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if diff := cmp.Diff(string(want), out.String()); err != nil || diff != "" {
-		t.Error(err, diff)
-	}
+	golden.Compare(t, append(vectors,
+		golden.Vector{Name: "greeter's code, as text", Bytes: []byte(g.Code())},
+		golden.Vector{Name: "claimer's code, as text", Bytes: []byte(c.Code())},
+		golden.Vector{Name: "claim", Bytes: canon.Marshal(s.claim())},
+		golden.Vector{Name: "welcome", Bytes: canon.Marshal(s.welcome())},
+	))
 }
 
 func FuzzReceive(f *testing.F) {

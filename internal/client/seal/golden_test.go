@@ -2,11 +2,6 @@ package seal_test
 
 import (
 	"bytes"
-	"encoding/hex"
-	"flag"
-	"fmt"
-	"os"
-	"strings"
 	"testing"
 	"testing/cryptotest"
 
@@ -15,17 +10,14 @@ import (
 	"parsec/internal/base/id"
 	"parsec/internal/base/secret"
 	"parsec/internal/client/seal"
+	"parsec/internal/format/golden"
 	"parsec/internal/format/manifest"
 	"parsec/internal/format/record"
 	"parsec/internal/format/usermanifest"
 )
 
-var update = flag.Bool("update", false, "write the golden vectors anew")
-
-const goldenFile = "testdata/golden.txt"
-
 // vectors seals one thing of each kind under the randomness of the test.
-func vectors(t *testing.T) map[string][]byte {
+func vectors(t *testing.T) []golden.Vector {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -46,20 +38,20 @@ func vectors(t *testing.T) map[string][]byte {
 	must(err)
 	e, err := seal.SealUserManifest(id.Fingerprint{1}, envelope(), userContent(), own)
 	must(err)
-	return map[string][]byte{
-		"workspace key":      k.Key[:],
-		"earlier key":        old.Key[:],
-		"private key":        own.Private(),
-		"other private key":  fresh.Private(),
-		"block id":           ref.ID.Bytes(),
-		"block key":          ref.Key[:],
-		"block":              block,
-		"manifest":           sealedManifest,
-		"grant":              grant,
-		"backlink":           k.SealBacklink(old),
-		"name":               name,
-		"user key delivered": delivery,
-		"user manifest":      e.Sealed,
+	return []golden.Vector{
+		{Name: "workspace key", Bytes: k.Key[:]},
+		{Name: "earlier key", Bytes: old.Key[:]},
+		{Name: "private key", Bytes: own.Private()},
+		{Name: "other private key", Bytes: fresh.Private()},
+		{Name: "block id", Bytes: ref.ID.Bytes()},
+		{Name: "block key", Bytes: ref.Key[:]},
+		{Name: "block", Bytes: block},
+		{Name: "manifest", Bytes: sealedManifest},
+		{Name: "grant", Bytes: grant},
+		{Name: "backlink", Bytes: k.SealBacklink(old)},
+		{Name: "name", Bytes: name},
+		{Name: "user key delivered", Bytes: delivery},
+		{Name: "user manifest", Bytes: e.Sealed},
 	}
 }
 
@@ -75,48 +67,14 @@ func userContent() usermanifest.Content {
 	}
 }
 
-// vectorNames are the vectors in the order of their file.
-var vectorNames = []string{
-	"workspace key", "earlier key", "private key", "other private key", "block id", "block key", "block",
-	"manifest", "grant", "backlink", "name", "user key delivered", "user manifest",
-}
-
 func TestSealingGivesTheGoldenBytes(t *testing.T) {
 	cryptotest.SetGlobalRandom(t, 1)
-	got := vectors(t)
-	if *update {
-		var out strings.Builder
-		for _, name := range vectorNames {
-			fmt.Fprintf(&out, "%s: %x\n", name, got[name])
-		}
-		if err := os.WriteFile(goldenFile, []byte(out.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if diff := cmp.Diff(golden(t), got); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func golden(t *testing.T) map[string][]byte {
-	t.Helper()
-	data, err := os.ReadFile(goldenFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := make(map[string][]byte)
-	for line := range strings.Lines(string(data)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		if all[name], err = hex.DecodeString(value); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return all
+	golden.Compare(t, vectors(t))
 }
 
 // What was sealed once opens for ever, whatever randomness gives today.
 func TestTheGoldenBytesOpen(t *testing.T) {
-	v := golden(t)
+	v := golden.Read(t)
 	k := seal.WorkspaceKey{Place: place(), Generation: 3, Key: secret.Key(v["workspace key"])}
 	old := seal.WorkspaceKey{Place: place(), Generation: 2, Key: secret.Key(v["earlier key"])}
 	own, err := seal.ParseKeyPair(v["private key"])

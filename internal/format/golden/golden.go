@@ -50,6 +50,24 @@ func Compare(t *testing.T, vectors []Vector) {
 	}
 }
 
+// Read returns the bytes of testdata/golden.txt by name, for tests that what
+// was encoded or sealed once is still read.
+func Read(t *testing.T) map[string][]byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string][]byte)
+	for _, vector := range strings.Split(string(data), "\n\n") {
+		name, digits, _ := strings.Cut(strings.TrimPrefix(vector, "# "), "\n")
+		if all[name], err = hex.DecodeString(strings.ReplaceAll(digits, "\n", "")); err != nil {
+			t.Fatalf("%s: %q: %v", path, name, err)
+		}
+	}
+	return all
+}
+
 func write(t *testing.T, text string) {
 	t.Helper()
 	if err := os.MkdirAll("testdata", 0o777); err != nil {
