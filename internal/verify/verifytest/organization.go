@@ -66,6 +66,8 @@ type Kit struct {
 	Org *verify.Organization
 	// Records is the organization's log, from genesis on.
 	Records [][]byte
+	// Positions are those behind each of Records.
+	Positions []record.Position
 	// Root is the root key, which a real organization destroys.
 	Root ed25519.PrivateKey
 	// Admin is the first device of the first user.
@@ -182,7 +184,7 @@ func sign(b record.Body, f id.Fingerprint, by *Device, edits []func(*record.Body
 func (k *Kit) Try(raw []byte) (*verify.Step, error) {
 	step, err := k.Org.Append(raw)
 	if err == nil {
-		k.Records = append(k.Records, raw)
+		k.Records, k.Positions = append(k.Records, raw), append(k.Positions, step.Position)
 	}
 	return step, err
 }

@@ -59,6 +59,8 @@ type Workspace struct {
 	History *Memory
 	// Records is the workspace's log, from its creation on.
 	Records [][]byte
+	// Positions are those behind each of Records.
+	Positions []record.Position
 
 	kit *Kit
 }
@@ -115,7 +117,7 @@ func (w *Workspace) Try(raw []byte) (*verify.Step, error) {
 		return nil, err
 	}
 	w.History.Apply(step)
-	w.Records = append(w.Records, raw)
+	w.Records, w.Positions = append(w.Records, raw), append(w.Positions, step.Position)
 	return step, nil
 }
 
