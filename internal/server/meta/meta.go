@@ -72,7 +72,8 @@ type Store interface {
 	// Read runs fn, once and in the caller's goroutine, on a snapshot: all
 	// its questions are answered from one state, which holds every Write that
 	// returned before Read was called. It neither waits for writers nor holds
-	// them up. Methods that write fail, and locks do nothing.
+	// them up. Methods that write fail, and locks do nothing. fn must not wait
+	// for a client: a snapshot that stays keeps the store from tidying up.
 	Read(ctx context.Context, fn func(Tx) error) error
 
 	// Close waits for the calls that are running and releases the store.

@@ -1,7 +1,6 @@
 package sqlite_test
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"path/filepath"
@@ -13,62 +12,20 @@ import (
 	"parsec/internal/server/meta/sqlite"
 )
 
-// BenchmarkImport stores what an import of 20,000 small files makes of the
-// metadata: their blocks in 20 uploads, then 20 commits of a thousand changes.
+// The import that the benchmarks make: 20,000 small files, whose blocks come in
+// uploads of a thousand and whose entries in commits of a thousand changes.
+const (
+	batches = 20
+	files   = 1000
+)
+
+// BenchmarkImport stores what an import makes of the metadata.
 func BenchmarkImport(b *testing.B) {
-	const batches, files = 20, 1000
-	ctx := context.Background()
-	sealed := make([]byte, 300)
-	rand.Read(sealed)
-	raw := make([]byte, 64*files)
-	rand.Read(raw)
 	for b.Loop() {
 		b.StopTimer()
 		s, w := newWorkspace(b)
 		b.StartTimer()
-		for i := range batches {
-			pack := meta.Pack{ID: id.New[id.Pack](), Size: files * 2048}
-			blocks := make([]meta.Block, files)
-			for j := range blocks {
-				blocks[j] = meta.Block{ID: id.New[id.Block](), Offset: uint32(j * 2048), Length: 2048}
-			}
-			mustWrite(b, s, func(tx meta.Tx) error {
-				_, err := tx.Blocks().Add(w.Key, pack, blocks)
-				return err
-			})
-			changes := make([]meta.Change, files)
-			ids := make([]id.Block, files)
-			es := make([]id.Entry, files)
-			for j := range changes {
-				changes[j] = meta.Change{Entry: id.New[id.Entry](), Number: 1, Base: 1, Sealed: sealed}
-				ids[j], es[j] = blocks[j].ID, changes[j].Entry
-			}
-			raw[0] = byte(i)
-			mustWrite(b, s, func(tx meta.Tx) error {
-				now, err := tx.Workspaces().Lock(w.Key.Organization, w.ID)
-				if err != nil {
-					return err
-				}
-				if _, err := tx.Organizations().Lock(w.Key.Organization, meta.Shared); err != nil {
-					return err
-				}
-				if _, err := tx.Entries().Versions(w.Key, es); err != nil {
-					return err
-				}
-				digest := record.Digest(sha256.Sum256(raw))
-				now.Position = now.Position.Next(digest)
-				if err := tx.Logs().Append(w.Key.Log(), []meta.Record{{Position: now.Position, Digest: digest, Raw: raw}}); err != nil {
-					return err
-				}
-				if err := tx.Entries().Put(w.Key, now.Position.Index, changes); err != nil {
-					return err
-				}
-				if _, err := tx.Blocks().Mark(w.Key, now.Position.Index, ids); err != nil {
-					return err
-				}
-				return tx.Workspaces().Update(now)
-			})
-		}
+		importFiles(b, s, w)
 		b.StopTimer()
 		if err := s.Close(); err != nil {
 			b.Fatal(err)
@@ -76,7 +33,86 @@ func BenchmarkImport(b *testing.B) {
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(b.N*batches*files)/b.Elapsed().Seconds(), "files/s")
-	_ = ctx
+}
+
+// BenchmarkOpen reads what a new device reads: every live chain.
+func BenchmarkOpen(b *testing.B) {
+	s, w := newWorkspace(b)
+	defer s.Close()
+	importFiles(b, s, w)
+	for b.Loop() {
+		n := 0
+		for after := (meta.Cursor{}); ; {
+			var page []meta.Chain
+			if err := s.Read(b.Context(), func(tx meta.Tx) (err error) {
+				page, err = tx.Entries().Changed(w.Key, 0, after, 1<<20)
+				return err
+			}); err != nil {
+				b.Fatal(err)
+			}
+			if len(page) == 0 {
+				break
+			}
+			n += len(page)
+			last := page[len(page)-1]
+			after = meta.Cursor{Index: last.Index, Entry: last.Entry}
+		}
+		if n != batches*files {
+			b.Fatalf("read %d chains", n)
+		}
+	}
+	b.ReportMetric(float64(b.N*batches*files)/b.Elapsed().Seconds(), "files/s")
+}
+
+func importFiles(b *testing.B, s meta.Store, w meta.Workspace) {
+	sealed, raw := make([]byte, 300), make([]byte, 64*files)
+	rand.Read(sealed)
+	rand.Read(raw)
+	for i := range batches {
+		raw[0] = byte(i)
+		blocks, ids := make([]meta.Block, files), make([]id.Block, files)
+		changes, entries := make([]meta.Change, files), make([]id.Entry, files)
+		for j := range files {
+			ids[j], entries[j] = id.New[id.Block](), id.New[id.Entry]()
+			blocks[j] = meta.Block{ID: ids[j], Offset: uint32(j * 2048), Length: 2048}
+			changes[j] = meta.Change{Entry: entries[j], Number: 1, Base: 1, Sealed: sealed}
+		}
+		pack := meta.Pack{ID: id.New[id.Pack](), Size: files * 2048}
+		mustWrite(b, s, func(tx meta.Tx) error {
+			_, err := tx.Blocks().Add(w.Key, pack, blocks)
+			return err
+		})
+		mustWrite(b, s, func(tx meta.Tx) error { return commit(tx, w, raw, entries, changes, ids) })
+	}
+}
+
+// commit does what the service of workspaces does with a commit.
+func commit(tx meta.Tx, w meta.Workspace, raw []byte, entries []id.Entry, changes []meta.Change, blocks []id.Block) error {
+	now, err := tx.Workspaces().Lock(w.Key.Organization, w.ID)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Organizations().Lock(w.Key.Organization, meta.Shared); err != nil {
+		return err
+	}
+	digest := record.Digest(sha256.Sum256(raw))
+	if _, err := tx.Logs().Find(w.Key.Log(), digest); err != nil {
+		return err
+	}
+	if _, err := tx.Entries().Versions(w.Key, entries); err != nil {
+		return err
+	}
+	now.Position = now.Position.Next(digest)
+	if err := tx.Logs().Append(w.Key.Log(), []meta.Record{{Position: now.Position, Digest: digest, Raw: raw}}); err != nil {
+		return err
+	}
+	if err := tx.Entries().Put(w.Key, now.Position.Index, changes); err != nil {
+		return err
+	}
+	if _, err := tx.Blocks().Mark(w.Key, now.Position.Index, blocks); err != nil {
+		return err
+	}
+	return tx.Workspaces().Update(now)
 }
 
 func newWorkspace(tb testing.TB) (*sqlite.Store, meta.Workspace) {
