@@ -3,6 +3,8 @@ package enroll_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -119,7 +121,58 @@ const (
 	fromClaimer = 2
 )
 
-// Each step receives each kind of nonsense in place of its message.
+// An attack makes, of what was sent honestly, what arrives instead.
+type attack func(sent map[int]enroll.Message) enroll.Message
+
+// malformed are attacks on a step that need nothing but its honest body.
+func malformed(n uint32, from, to uint8, honest []byte) map[string]attack {
+	always := func(m enroll.Message) attack { return func(map[int]enroll.Message) enroll.Message { return m } }
+	gigabytes := []byte{0x83, from, byte(n), 0x5b, 0, 0, 0, 9, 0, 0, 0, 0}
+	return map[string]attack{
+		"nothing":                always(enroll.Message{Step: n}),
+		"noise":                  always(enroll.Message{Step: n, Data: []byte("noise")}),
+		"more than is allowed":   always(forge(from, n, make([]byte, enroll.MaxMessage))),
+		"a promise of gigabytes": always(enroll.Message{Step: n, Data: gigabytes}),
+		"nested":                 always(enroll.Message{Step: n, Data: bytes.Repeat([]byte{0x81}, 5000)}),
+		"an empty body":          always(forge(from, n, nil)),
+		"a body cut":             always(forge(from, n, honest[:len(honest)-1])),
+		"a body longer":          always(forge(from, n, append(slices.Clone(honest), 0))),
+		"the own side":           always(forge(to, n, honest)),
+		"no side":                always(forge(0, n, honest)),
+		"another step inside":    always(enroll.Message{Step: n, Data: forge(from, n+2, honest).Data}),
+		"a later step":           always(forge(from, n+2, honest)),
+		"step 0":                 always(forge(from, 0, honest)),
+		"a step of no end":       always(forge(from, 1<<32-1, honest)),
+	}
+}
+
+// replayed are attacks with messages of this attempt and of another one.
+func replayed(t *testing.T, step int, from uint8, other map[int]enroll.Message) map[string]attack {
+	cases := make(map[string]attack)
+	if step > 1 {
+		cases["its own message reflected"] = func(sent map[int]enroll.Message) enroll.Message { return sent[step-1] }
+	}
+	if step > 1 && step != 4 { // a nonce may be any 32 bytes, and shows in the codes
+		cases["its own message as the other's step"] = func(sent map[int]enroll.Message) enroll.Message {
+			return forge(from, uint32(step), body(t, sent[step-1]))
+		}
+	}
+	if step > 2 {
+		cases["another message for the step before"] = func(map[int]enroll.Message) enroll.Message { return other[step-2] }
+	}
+	if step >= 5 { // what is replayed before the opening only shows in the codes
+		cases["the message of another attempt"] = func(map[int]enroll.Message) enroll.Message { return other[step] }
+	}
+	if step >= 6 {
+		cases["a bit flipped"] = func(sent map[int]enroll.Message) enroll.Message {
+			flipped := body(t, sent[step])
+			flipped[len(flipped)/2] ^= 1
+			return forge(from, uint32(step), flipped)
+		}
+	}
+	return cases
+}
+
 func TestNonsenseAtAnyStepEndsTheAttempt(t *testing.T) {
 	s := newScene(t, invitation.ForUser)
 	other := s.upTo(t, 9, s.greeter(t), s.claimer(t))
@@ -128,73 +181,32 @@ func TestNonsenseAtAnyStepEndsTheAttempt(t *testing.T) {
 		if step%2 == 0 {
 			from, to = to, from
 		}
-		n := uint32(step)
-		honest := body(t, other[step])
-		cases := map[string]func(sent map[int]enroll.Message) enroll.Message{
-			"nothing":              func(map[int]enroll.Message) enroll.Message { return enroll.Message{Step: n} },
-			"noise":                func(map[int]enroll.Message) enroll.Message { return enroll.Message{Step: n, Data: []byte("noise")} },
-			"more than is allowed": func(map[int]enroll.Message) enroll.Message { return forge(from, n, make([]byte, enroll.MaxMessage)) },
-			"a promise of gigabytes": func(map[int]enroll.Message) enroll.Message {
-				return enroll.Message{Step: n, Data: []byte{0x83, from, byte(n), 0x5b, 0, 0, 0, 9, 0, 0, 0, 0}}
-			},
-			"nested": func(map[int]enroll.Message) enroll.Message {
-				return enroll.Message{Step: n, Data: bytes.Repeat([]byte{0x81}, 5000)}
-			},
-			"an empty body": func(map[int]enroll.Message) enroll.Message { return forge(from, n, nil) },
-			"a body cut":    func(map[int]enroll.Message) enroll.Message { return forge(from, n, honest[:len(honest)-1]) },
-			"a body longer": func(map[int]enroll.Message) enroll.Message { return forge(from, n, append(slices.Clone(honest), 0)) },
-			"the own side":  func(map[int]enroll.Message) enroll.Message { return forge(to, n, honest) },
-			"no side":       func(map[int]enroll.Message) enroll.Message { return forge(0, n, honest) },
-			"another step inside": func(map[int]enroll.Message) enroll.Message {
-				return enroll.Message{Step: n, Data: forge(from, n+2, honest).Data}
-			},
-			"a later step":     func(map[int]enroll.Message) enroll.Message { return forge(from, n+2, honest) },
-			"step 0":           func(map[int]enroll.Message) enroll.Message { return forge(from, 0, honest) },
-			"a step of no end": func(map[int]enroll.Message) enroll.Message { return forge(from, 1<<32-1, honest) },
-		}
-		if step > 1 {
-			cases["its own message reflected"] = func(sent map[int]enroll.Message) enroll.Message { return sent[step-1] }
-		}
-		if step > 1 && step != 4 { // a nonce may be any 32 bytes, and shows in the codes
-			cases["its own message as the other's step"] = func(sent map[int]enroll.Message) enroll.Message {
-				return forge(from, n, body(t, sent[step-1]))
-			}
-		}
-		if step > 2 {
-			cases["another message for the step before"] = func(map[int]enroll.Message) enroll.Message { return other[step-2] }
-		}
-		if step >= 5 {
-			// Of the open messages, those before the commitment's opening only
-			// show in the codes.
-			cases["the message of another attempt"] = func(map[int]enroll.Message) enroll.Message { return other[step] }
-		}
-		if step >= 6 {
-			cases["a bit flipped"] = func(sent map[int]enroll.Message) enroll.Message {
-				flipped := body(t, sent[step])
-				flipped[len(flipped)/2] ^= 1
-				return forge(from, n, flipped)
-			}
-		}
-		for name, attack := range cases {
-			t.Run(string(rune('0'+step))+": "+name, func(t *testing.T) {
-				g, c := s.greeter(t), s.claimer(t)
-				sent := s.upTo(t, step, g, c)
-				receive, again := g.Receive, g.Abort
-				if from == fromGreeter {
-					receive, again = c.Receive, c.Abort
-				}
-				m, err := receive(attack(sent))
-				wantAlone(t, err)
-				if !m.None() {
-					t.Error("it was answered")
-				}
-				if _, err := receive(sent[step]); err == nil {
-					t.Error("the attempt goes on")
-				}
-				wantAlone(t, again())
-			})
+		cases := malformed(uint32(step), from, to, body(t, other[step]))
+		maps.Copy(cases, replayed(t, step, from, other))
+		for name, c := range cases {
+			t.Run(fmt.Sprintf("step %d: %s", step, name), func(t *testing.T) { s.attacked(t, step, c) })
 		}
 	}
+}
+
+// attacked runs an honest exchange up to a step whose message is replaced.
+func (s scene) attacked(t *testing.T, step int, c attack) {
+	t.Helper()
+	g, cl := s.greeter(t), s.claimer(t)
+	sent := s.upTo(t, step, g, cl)
+	receive, abort := g.Receive, g.Abort
+	if step%2 == 0 {
+		receive, abort = cl.Receive, cl.Abort
+	}
+	m, err := receive(c(sent))
+	wantAlone(t, err)
+	if !m.None() {
+		t.Error("it was answered")
+	}
+	if _, err := receive(sent[step]); err == nil {
+		t.Error("the attempt goes on")
+	}
+	wantAlone(t, abort())
 }
 
 func TestACommitmentIsNotOpenedToAnotherNonce(t *testing.T) {
