@@ -1,7 +1,6 @@
 package session
 
 import (
-	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -10,7 +9,6 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/client/device"
-	"parsec/internal/client/remote"
 	"parsec/internal/client/seal"
 	"parsec/internal/format/canon"
 	"parsec/internal/format/invitation"
@@ -25,9 +23,9 @@ type Founder struct {
 
 // Foundation is an organization that is signed but not sent yet.
 type Foundation struct {
-	Device  *device.Device
-	genesis []byte
-	opening []byte
+	Device *device.Device
+	// Genesis and Opening are what the server is sent.
+	Genesis, Opening []byte
 }
 
 // Found makes the first device and the genesis record of an organization. The
@@ -66,11 +64,5 @@ func Found(link invitation.Link, f Founder, now time.Time) (Foundation, error) {
 	d.Server, d.Email, d.Label = link.Server, f.Email, f.Label
 	d.UserKeys = []*seal.KeyPair{key}
 	d.Enrolled = device.Enrolled{Root: public, Organization: org.Position()}
-	return Foundation{Device: d, genesis: genesis, opening: canon.Marshal(opening)}, nil
-}
-
-// Send creates the organization on the server of the link.
-func (f Foundation) Send(ctx context.Context, guest *remote.Guest) error {
-	_, err := guest.Bootstrap(ctx, f.genesis, f.opening)
-	return err
+	return Foundation{Device: d, Genesis: genesis, Opening: canon.Marshal(opening)}, nil
 }

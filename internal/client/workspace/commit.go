@@ -1,0 +1,179 @@
+package workspace
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/client/session"
+	"parsec/internal/client/store"
+	"parsec/internal/format/manifest"
+	"parsec/internal/format/record"
+	"parsec/internal/verify"
+)
+
+// Change is what a commit does to one entry.
+type Change struct {
+	// Manifest is the entry's next version. Its version and author are set by
+	// the commit; of one that is gone, only the entry counts.
+	Manifest manifest.Manifest
+	// Body is nil for an entry that is gone.
+	Body manifest.Body
+}
+
+// Proposal is a commit to be made.
+type Proposal struct {
+	// Changes are at most [record.MaxChanges], each of another entry. None
+	// means that nothing is left to be done.
+	Changes []Change
+	// Blocks are all that the changes introduce. They are stored already.
+	Blocks []id.Block
+	// Restructures says that existing entries are moved or removed.
+	Restructures bool
+	// Derive writes what follows from the changes into the cache, in the
+	// update that takes them up.
+	Derive func(*store.CacheTx) error
+}
+
+// maxTries bounds how often a commit is proposed anew because others were first.
+const maxTries = 50
+
+// Commit commits what propose returns. Where others were first, it pulls and
+// has a new proposal made of what there is then. A rotation that is due comes
+// before it.
+func (w *Workspace) Commit(ctx context.Context, propose func(context.Context) (*Proposal, error)) error {
+	if err := w.need(record.RoleContributor, "write"); err != nil {
+		return err
+	}
+	if w.log.Archived() {
+		return fault.WithHint(fault.Errorf(fault.Denied, "cannot write: %s is archived", w.what()), "an owner can take it back into use")
+	}
+	for try := 0; ; try++ {
+		if err := w.rotateIfDue(ctx); err != nil {
+			return err
+		}
+		p, err := propose(ctx)
+		if err != nil || len(p.Changes) == 0 {
+			return err
+		}
+		err = w.commit(ctx, p)
+		if !fault.Is(err, fault.Stale) || try == maxTries {
+			return err
+		}
+		if err := pause(ctx, try); err != nil {
+			return err
+		}
+		if err := w.refresh(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// refresh pulls both logs, as far as there is one of the workspace yet.
+func (w *Workspace) refresh(ctx context.Context) error {
+	err := w.session.PullOrganization(ctx)
+	if err != nil || w.log.Position().Index == 0 {
+		return err
+	}
+	return w.PullLog(ctx)
+}
+
+// pause waits a random time that grows with the tries, so that devices which
+// collide once do not collide for ever.
+func pause(ctx context.Context, try int) error {
+	if try == 0 {
+		return nil
+	}
+	t := time.NewTimer(time.Duration(rand.Int64N(int64(min(try, 20)) * int64(10*time.Millisecond))))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (w *Workspace) commit(ctx context.Context, p *Proposal) error {
+	commit, versions, request, err := w.seal(ctx, p)
+	if err != nil {
+		return err
+	}
+	request.Record = w.sign(commit)
+	next, err := w.rehearse(ctx, request.Record)
+	if err != nil {
+		return err
+	}
+	at, err := w.session.Send(ctx, w.id, request)
+	if err != nil {
+		return fmt.Errorf("commit to %s: %w", w.what(), err)
+	}
+	if at != next.Position() {
+		return w.PullLog(ctx) // others' commits came in between; ours is behind them
+	}
+	for i := range versions {
+		versions[i].Index = at.Index
+	}
+	kept := store.Record{Index: at.Index, Head: at.Head, Raw: request.Record}
+	if err := w.remember(ctx, next, []store.Record{kept}, w.asked); err != nil {
+		return err
+	}
+	w.session.Verified(w.id, at, w.asked)
+	return w.cacheVersions(ctx, versions, at, p.Derive)
+}
+
+// seal seals the manifests of a proposal under the newest key.
+func (w *Workspace) seal(ctx context.Context, p *Proposal) (record.Commit, []store.Version, session.Request, error) {
+	commit := record.Commit{Generation: w.log.Generation(), Restructures: p.Restructures}
+	request := session.Request{Commit: true, Blocks: p.Blocks}
+	key, err := w.Newest(ctx)
+	if err != nil {
+		return commit, nil, request, err
+	}
+	entries := make([]id.Entry, len(p.Changes))
+	for i, c := range p.Changes {
+		entries[i] = c.Manifest.Entry
+	}
+	present, err := w.session.Local().Cache.Newest(ctx, w.id, entries)
+	if err != nil {
+		return commit, nil, request, err
+	}
+	versions := make([]store.Version, len(p.Changes))
+	for i, c := range p.Changes {
+		m, v := c.Manifest, present[i]
+		m.Version, m.Author = v.Number+1, w.session.Device().Device
+		change := record.Change{Entry: m.Entry, Version: m.Version}
+		versions[i] = store.Version{Entry: m.Entry, Number: m.Version, Base: m.Version, Generation: key.Generation, Author: m.Author, Gone: true}
+		if c.Body != nil {
+			change.Base = m.Version
+			if folder, ok := c.Body.(manifest.FolderBody); ok && folder.Delta {
+				change.Base = v.Base
+			}
+			sealed, digest := key.SealManifest(m, c.Body)
+			change.Manifest = digest[:]
+			request.Manifests = append(request.Manifests, sealed)
+			versions[i].Base, versions[i].Digest, versions[i].Manifest, versions[i].Gone = change.Base, digest, sealed, false
+		}
+		commit.Changes = append(commit.Changes, change)
+	}
+	return commit, versions, request, nil
+}
+
+// sign signs a record for the next place of the log.
+func (w *Workspace) sign(p record.Payload) []byte {
+	d := w.session.Device()
+	return w.session.Sign(record.WorkspaceLog(d.Organization, w.id),
+		record.Seen{Organization: w.session.Organization().Position(), Workspace: w.log.Position()},
+		w.log.Sequence(d.Device)+1, w.log.Time(), p)
+}
+
+// rehearse returns the state behind a record of one's own, or refuses it as
+// everyone else would.
+func (w *Workspace) rehearse(ctx context.Context, raw []byte) (*verify.Workspace, error) {
+	next := w.log.Clone()
+	_, err := w.append(next, newHistory(ctx, w), raw)
+	return next, err
+}

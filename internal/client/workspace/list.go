@@ -1,0 +1,106 @@
+package workspace
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/client/session"
+	"parsec/internal/format/record"
+)
+
+// List returns the own user's workspaces by name, their logs pulled. One that
+// was shared with the user and is not any more is left out.
+func List(ctx context.Context, s *session.Session) ([]*Workspace, error) {
+	hints, err := s.Server().ListWorkspaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []*Workspace
+	for _, hint := range hints {
+		w, err := open(ctx, s, hint.Workspace)
+		if err != nil {
+			return nil, err
+		}
+		if err := w.follow(ctx, hint.Index); err != nil {
+			return nil, err
+		}
+		if w.Role() != record.RoleNone {
+			all = append(all, w)
+		}
+	}
+	slices.SortFunc(all, func(a, b *Workspace) int {
+		return strings.Compare(a.Name()+a.id.String(), b.Name()+b.id.String())
+	})
+	return all, nil
+}
+
+// follow pulls the log where the server says that it moved, or says less than
+// it did.
+func (w *Workspace) follow(ctx context.Context, index uint64) error {
+	known, _ := w.session.Known(w.id)
+	if at := w.log.Position().Index; at == index && index > 0 && known.Head.Index <= at {
+		return nil
+	}
+	return w.PullLog(ctx)
+}
+
+// Find opens the workspace with a name or id and pulls its log. A name that
+// two workspaces have means neither.
+func Find(ctx context.Context, s *session.Session, name string) (*Workspace, error) {
+	if w, err := remembered(ctx, s, name); w != nil || err != nil {
+		return w, err
+	}
+	all, err := List(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	var found []*Workspace
+	for _, w := range all {
+		if w.name == name || w.id.String() == name {
+			found = append(found, w)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, fault.WithHint(fault.Errorf(fault.NotFound, "no workspace %q", name), "`parsec workspace list` shows those you are a member of")
+	}
+	return nil, fault.WithHint(fault.Errorf(fault.Conflict, "%d workspaces are called %q", len(found), name), "use the id that `parsec workspace list` shows")
+}
+
+// remembered opens the one workspace that this device knows by a name or id,
+// which saves asking for all of them.
+func remembered(ctx context.Context, s *session.Session, name string) (*Workspace, error) {
+	kept, err := s.Local().State.Workspaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []id.Workspace
+	for _, k := range kept {
+		if k.Name == name || k.Workspace.String() == name {
+			found = append(found, k.Workspace)
+		}
+	}
+	if len(found) != 1 {
+		return nil, nil
+	}
+	w, err := open(ctx, s, found[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := w.PullLog(ctx); err != nil {
+		return nil, err
+	}
+	if w.Name() != name && w.id.String() != name {
+		return nil, nil // it was renamed
+	}
+	return w, nil
+}
+
+// Maintain does what is due in the workspace and nobody asks for: a rotation
+// after a revocation.
+func (w *Workspace) Maintain(ctx context.Context) error { return w.rotateIfDue(ctx) }

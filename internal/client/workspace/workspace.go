@@ -1,0 +1,211 @@
+// Package workspace follows and extends the logs of workspaces: who may do
+// what, under which key, and which version of which entry was written. It
+// verifies every record before anything of it counts, holds the workspace's
+// keys, rotates them when that is due, and commits changes. What the entries
+// mean to each other, as files in folders, is the business of package files.
+//
+// A Workspace belongs to one goroutine.
+package workspace
+
+import (
+	"context"
+	"fmt"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/client/seal"
+	"parsec/internal/client/session"
+	"parsec/internal/client/store"
+	"parsec/internal/format/record"
+	"parsec/internal/verify"
+)
+
+// Workspace is one workspace, as far as this device has verified it.
+type Workspace struct {
+	session *session.Session
+	id      id.Workspace
+	log     *verify.Workspace
+	// asked is the organization index that was verified before asking for log.
+	asked uint64
+	// mark is what the cache reflects.
+	mark store.Mark
+	keys map[uint64]seal.WorkspaceKey
+	name string
+}
+
+// open takes up what the device remembers of a workspace, which may be nothing.
+func open(ctx context.Context, s *session.Session, w id.Workspace) (*Workspace, error) {
+	ws := &Workspace{session: s, id: w, keys: map[uint64]seal.WorkspaceKey{}}
+	ws.log = verify.NewWorkspace(s.Device().Organization, w)
+	kept, found, err := s.Local().State.Workspace(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		if ws.log, err = verify.RestoreWorkspace(kept.Snapshot); err != nil {
+			return nil, err
+		}
+		ws.asked, ws.name = kept.Organization, kept.Name
+	}
+	keys, err := s.Local().State.Keys(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		ws.keys[k.Generation] = seal.WorkspaceKey{Place: ws.Place(), Generation: k.Generation, Key: k.Key}
+	}
+	return ws, ws.catchUp(ctx)
+}
+
+// ID returns the workspace's id.
+func (w *Workspace) ID() id.Workspace { return w.id }
+
+// Session returns the session that the workspace is opened in.
+func (w *Workspace) Session() *session.Session { return w.session }
+
+// Log returns the verified state of the workspace's log. It is shared and
+// must not be changed.
+func (w *Workspace) Log() *verify.Workspace { return w.log }
+
+// Place returns what everything sealed for the workspace is bound to.
+func (w *Workspace) Place() seal.Place {
+	return seal.Place{Organization: w.session.Device().Organization, Workspace: w.id}
+}
+
+// Name returns the workspace's name, or its id while no key opens the name.
+func (w *Workspace) Name() string {
+	if w.name == "" {
+		return w.id.String()
+	}
+	return w.name
+}
+
+// what is what messages call the workspace.
+func (w *Workspace) what() string { return fmt.Sprintf("workspace %q", w.Name()) }
+
+// Role returns the own user's role at what is verified of both logs.
+func (w *Workspace) Role() record.Role {
+	o := w.session.Organization()
+	return w.log.Role(o, w.session.Device().User, o.Position().Index)
+}
+
+// need fails unless the own role is at least the given one.
+func (w *Workspace) need(least record.Role, to string) error {
+	if role := w.Role(); role < least {
+		return fault.WithHint(fault.Errorf(fault.Denied, "cannot %s: your role in %s is %s, and it takes %s", to, w.what(), role, least),
+			"`parsec workspace members %s` shows who can", w.Name())
+	}
+	return nil
+}
+
+// catchUp brings the cache to where the state stands, after a cache was lost
+// or a process was killed between the two.
+func (w *Workspace) catchUp(ctx context.Context) (err error) {
+	if w.mark, err = w.session.Local().Cache.Mark(ctx, w.id); err != nil {
+		return err
+	}
+	const batch = 4096
+	var versions []store.Version
+	for kept, err := range w.session.Local().State.Records(ctx, w.id, w.mark.Position.Index) {
+		if err != nil {
+			return err
+		}
+		step, err := decode(kept)
+		if err != nil {
+			return err
+		}
+		versions = append(versions, versionsOf(step)...)
+		if len(versions) >= batch || step.Position == w.log.Position() {
+			if err := w.cacheVersions(ctx, versions, step.Position, nil); err != nil {
+				return err
+			}
+			versions = versions[:0]
+		}
+	}
+	return nil
+}
+
+// cacheVersions caches what verified records made, up to a position, and what
+// derives from that.
+func (w *Workspace) cacheVersions(ctx context.Context, versions []store.Version, at record.Position, derive func(*store.CacheTx) error) error {
+	mark := w.mark
+	if derive != nil && mark.Manifests == mark.Position.Index {
+		mark.Manifests = at.Index // nothing but own manifests came, and they are here
+	}
+	mark.Position = at
+	err := w.session.Local().Cache.Update(ctx, w.id, func(tx *store.CacheTx) error {
+		if err := tx.PutVersions(versions...); err != nil {
+			return err
+		}
+		if derive != nil {
+			if err := derive(tx); err != nil {
+				return err
+			}
+		}
+		return tx.PutMark(mark)
+	})
+	if err == nil {
+		w.mark = mark
+	}
+	return err
+}
+
+// decode returns a record that was verified before it was kept.
+func decode(kept store.Record) (*verify.Step, error) {
+	r, err := record.Parse(kept.Raw)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := r.Decode()
+	if err != nil {
+		return nil, err
+	}
+	return &verify.Step{Position: record.Position{Index: kept.Index, Head: kept.Head}, Record: r, Payload: payload}, nil
+}
+
+// versionsOf returns the versions that a record makes, without manifests.
+func versionsOf(step *verify.Step) []store.Version {
+	commit, ok := step.Payload.(record.Commit)
+	if !ok {
+		return nil
+	}
+	versions := make([]store.Version, len(commit.Changes))
+	for i, c := range commit.Changes {
+		versions[i] = store.Version{
+			Entry: c.Entry, Number: c.Version, Base: c.Base, Generation: commit.Generation,
+			Index: step.Position.Index, Author: step.Record.Author, Gone: c.Gone(),
+		}
+		if c.Gone() {
+			versions[i].Base = c.Version
+		} else {
+			versions[i].Digest = record.Digest(c.Manifest)
+		}
+	}
+	return versions
+}
+
+// Behind reports whether the verified log names manifests that the cache may
+// not hold.
+func (w *Workspace) Behind() bool { return w.mark.Manifests < w.log.Position().Index }
+
+// Mark returns what the cache reflects of the workspace.
+func (w *Workspace) Mark() store.Mark { return w.mark }
+
+// Cache writes what follows from the verified log into the cache, and moves
+// its mark where move is not nil.
+func (w *Workspace) Cache(ctx context.Context, move func(*store.Mark), apply func(*store.CacheTx) error) error {
+	mark := w.mark
+	if move != nil {
+		move(&mark)
+	}
+	err := w.session.Local().Cache.Update(ctx, w.id, func(tx *store.CacheTx) error {
+		if err := apply(tx); err != nil || move == nil {
+			return err
+		}
+		return tx.PutMark(mark)
+	})
+	if err == nil {
+		w.mark = mark
+	}
+	return err
+}
