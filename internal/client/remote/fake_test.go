@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -116,7 +117,7 @@ func (f *fake) handler() *http.ServeMux {
 }
 
 // serve runs a handler on a port of its own until the test ends.
-func serve(t *testing.T, h http.Handler) string {
+func serve(t testing.TB, h http.Handler) string {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
@@ -158,12 +159,19 @@ func refuse(kind fault.Kind, message string, detail *parsecv1.Refusal) error {
 	if detail.Kind == "" {
 		detail.Kind = kind.String()
 	}
-	d, err := connectproto.NewErrorDetail(detail)
+	return connect.NewError(connect.Code(kind.RPC()), message).WithDetail(packed(detail))
+}
+
+func packed(r *parsecv1.Refusal) *connect.ErrorDetail {
+	d, err := connectproto.NewErrorDetail(r)
 	if err != nil {
 		panic(err)
 	}
-	return connect.NewError(connect.Code(kind.RPC()), message).WithDetail(d)
+	return d
 }
+
+// discardLog keeps the expected complaints of a test's server out of its output.
+func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
 
 // at returns a position at an index.
 func at(index uint64) *parsecv1.Position {

@@ -106,7 +106,11 @@ func refused(e *connect.Error) error {
 		return refusedAs(refusal, e.Message())
 	}
 	kind := kindOfCode(e.Code())
-	return &fault.Error{Kind: kind, Err: said(e.Message(), kind)}
+	err := error(&fault.Error{Kind: kind, Err: said(e.Message(), kind)})
+	if kind == fault.Upgrade {
+		err = fault.WithHint(err, "the server is older than this program, or not a Parsec server")
+	}
+	return err
 }
 
 func refusedAs(refusal *parsecv1.Refusal, message string) error {
@@ -214,8 +218,8 @@ func cut(server string, err error) error {
 func unreachable(server string, err error) error {
 	hint := "check the address, the network, and that the server runs"
 	final := false
-	if errors.Is(err, http.ErrSchemeMismatch) {
-		hint, final = "the server speaks http where the address says https", true
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		hint, final = "the server does not speak https; it may speak http", true
 	} else if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		hint, final = "the server's certificate is not valid for this address", true
 	}

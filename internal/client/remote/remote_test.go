@@ -35,12 +35,15 @@ func everything(ctx context.Context, c *remote.Client) error {
 	return errors.Join(unary, stream, upload, download)
 }
 
-// willing answers what everything asks for.
+// willing answers what everything asks for, and takes commits.
 func willing() *http.ServeMux {
 	f := new(fake)
 	f.workspaces = func() (*parsecv1.ListWorkspacesResponse, error) { return &parsecv1.ListWorkspacesResponse{}, nil }
 	f.pull = func(_ *parsecv1.OrganizationPullRequest, s parsecv1connect.OrganizationServicePullServerStream) error {
 		return s.Send(&parsecv1.OrganizationPullResponse{Position: at(0)})
+	}
+	f.commit = func(*parsecv1.CommitRequest) (*parsecv1.Appended, error) {
+		return &parsecv1.Appended{Position: at(4)}, nil
 	}
 	mux := f.handler()
 	mux.HandleFunc("POST "+pack.UploadPath, func(w http.ResponseWriter, r *http.Request) {
