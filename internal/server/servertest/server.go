@@ -1,0 +1,121 @@
+package servertest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/format/invitation"
+	"parsec/internal/server"
+	"parsec/internal/server/access"
+	"parsec/internal/server/blob/file"
+	"parsec/internal/server/blocks"
+	"parsec/internal/server/events"
+	"parsec/internal/server/meta/sqlite"
+	"parsec/internal/server/organization"
+	"parsec/internal/server/rpc"
+)
+
+// Config is how a test's server differs from the usual one.
+type Config struct {
+	// Dir is the data folder; default a temporary one.
+	Dir string
+	// Listen is the address; default a free port of loopback.
+	Listen string
+	// Network and Transfer bound what callers get.
+	Network  rpc.Config
+	Transfer blocks.Config
+	// Log is where the server's log goes; default nowhere.
+	Log io.Writer
+}
+
+// AdminToken is the operator's token of all test servers.
+const AdminToken = "a token of the operator, for tests only"
+
+// Server is a running server.
+type Server struct {
+	// URL is its address, without a trailing slash.
+	URL string
+	// Dir is its data folder, which may be copied or put back while it is stopped.
+	Dir string
+
+	t    testing.TB
+	meta *sqlite.Store
+	stop func() error
+}
+
+// Start starts a server in this process, which the test's end stops. With a
+// folder that an earlier server used, it has what that one had; with its
+// address too, nobody sees a difference.
+func Start(t testing.TB, c Config) *Server {
+	t.Helper()
+	if c.Dir == "" {
+		c.Dir = t.TempDir()
+	}
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:0"
+	}
+	if c.Log == nil {
+		c.Log = io.Discard
+	}
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, Dir: c.Dir, URL: "http://" + l.Addr().String()}
+	if s.meta, err = sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(c.Dir, "metadata.sqlite")}); err != nil {
+		t.Fatal(errors.Join(err, l.Close()))
+	}
+	blobs, err := file.Open(t.Context(), file.Config{Path: filepath.Join(c.Dir, "blocks")})
+	if err != nil {
+		t.Fatal(errors.Join(err, l.Close(), s.meta.Close()))
+	}
+	handler := server.New(s.meta, blobs, slog.New(slog.NewJSONHandler(c.Log, nil)), server.Config{
+		PublicURL: s.URL, AdminToken: AdminToken, Network: c.Network, Transfer: c.Transfer,
+	})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
+	var served error
+	running.Go(func() { served = handler.Serve(ctx, l, nil) })
+	s.stop = sync.OnceValue(func() error {
+		cancel()
+		running.Wait()
+		return errors.Join(served, s.meta.Close(), blobs.Close())
+	})
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Stop stops the server as SIGTERM does, and releases its folder and address.
+func (s *Server) Stop() {
+	s.t.Helper()
+	if err := s.stop(); err != nil {
+		s.t.Errorf("stop the server: %v", err)
+	}
+}
+
+// CreateOrganization makes room for an organization, as the operator does,
+// and returns its bootstrap link.
+func (s *Server) CreateOrganization(name string) string {
+	s.t.Helper()
+	token, err := organization.New(s.meta, access.New(), events.NewHub(), time.Now).Create(s.t.Context(), name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return invitation.Link{Server: s.URL, Token: token, Name: name}.String()
+}
+
+// Kind fails the test unless err is of a kind.
+func Kind(t testing.TB, what string, err error, want fault.Kind) {
+	t.Helper()
+	if !fault.Is(err, want) {
+		t.Errorf("%s: got %v (%v), want %v", what, err, fault.KindOf(err), want)
+	}
+}
