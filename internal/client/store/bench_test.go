@@ -112,3 +112,25 @@ func BenchmarkListAFolderOf100000(b *testing.B) {
 	}
 	perSecond(b, n, "children/s")
 }
+
+func BenchmarkRememberACommitOf1000Changes(b *testing.B) {
+	s, w := newStore(b), id.New[id.Workspace]()
+	request, raw := make([]byte, 400_000), make([]byte, 60_000)
+	for i := uint64(1); b.Loop(); i++ {
+		var n uint64
+		check(b, s.State.Update(b.Context(), func(tx *store.StateTx) (err error) {
+			n, err = tx.Queue(store.Pending{Workspace: w, Request: request})
+			return err
+		}))
+		check(b, s.State.Update(b.Context(), func(tx *store.StateTx) error {
+			if err := tx.Append(w, store.Record{Index: i, Raw: raw}); err != nil {
+				return err
+			}
+			if err := tx.PutWorkspace(store.Workspace{Workspace: w}); err != nil {
+				return err
+			}
+			return tx.Settle(n)
+		}))
+	}
+	perSecond(b, 1, "commits/s")
+}

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 }
 
 // perRound is how many rows of each kind one cached update of the writer has.
-const perRound = 200
+const perRound = 60
 
 // writeForever adds record after record to a log and, behind it, entries to
 // the cache, and says on its output what is acknowledged.
@@ -138,7 +138,7 @@ func TestAKilledWriterLeavesAPrefixOfItsUpdates(t *testing.T) {
 	p := newPlace(t)
 	check(t, p.create(t).Close())
 	w := writersWorkspace()
-	for range 12 {
+	for range 8 {
 		last := killWriter(t, p, 1+rand.IntN(20))
 		s := p.open(t)
 		at := must(s.State.Position(ctx, w))(t)

@@ -324,7 +324,7 @@ func TestManyEntriesAreReadInBulk(t *testing.T) {
 	w := id.New[id.Workspace]()
 	var versions []store.Version
 	var entries []id.Entry
-	for i := range 1500 {
+	for i := range 600 {
 		e := id.New[id.Entry]()
 		entries = append(entries, e)
 		versions = append(versions, store.Version{Entry: e, Number: 1, Base: 1, Index: uint64(i)})
@@ -343,7 +343,7 @@ func TestChildrenAreFoundByNameByFolderAndByEntry(t *testing.T) {
 	w := id.New[id.Workspace]()
 	root, sub := id.RootEntry(w), id.New[id.Entry]()
 	children := []store.Child{{Folder: root, Name: "sub", Entry: sub, Kind: manifest.Folder}}
-	for i := range 1300 {
+	for i := range 1100 {
 		children = append(children, store.Child{Folder: sub, Name: fmt.Sprintf("file %d ü", i), Entry: id.New[id.Entry](), Kind: manifest.File})
 	}
 	cache(t, s, w, func(tx *store.CacheTx) error { return tx.PutChildren(children...) })
