@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/server/blob"
@@ -147,6 +149,41 @@ func TestEachStepOfAPutMayFailInBothWays(t *testing.T) {
 					t.Errorf("put again: %v", err)
 				}
 			})
+		}
+	}
+}
+
+func TestTheBytesAreDurableBeforeTheNameAndTheNameBeforeTheAnswer(t *testing.T) {
+	s, at := newStore(t)
+	key := newKey()
+	organization := key.Organization.String()
+	workspace := organization + "/" + key.Workspace.String()
+	shard := fmt.Sprintf("%s/%02x", workspace, key.Pack[0])
+	put := []string{"write", "sync", "link " + shard, "sync " + shard}
+	for _, test := range []struct {
+		name string
+		want []string
+	}{
+		{"the first of a shard", append([]string{"sync " + organization, "sync .", "sync " + workspace}, put...)},
+		{"another", put},
+		{"the first of a shard since the store was opened", append([]string{"sync " + organization, "sync .", "sync " + workspace}, put...)},
+	} {
+		var got []string
+		s.Watch(func(step string) { got = append(got, step) })
+		if err := s.Put(t.Context(), key, [][]byte{{1}}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+		key.Pack[15]++
+		if test.name == "another" {
+			s.Close()
+			var err error
+			if s, err = file.Open(t.Context(), file.Config{Path: at}); err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
 		}
 	}
 }

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql"
+	"fmt"
 	"slices"
 
 	"parsec/internal/base/fault"
@@ -135,8 +136,12 @@ func (c entries) chain(e newest, since uint64) (meta.Chain, error) {
 	for number, version := e.manifest, uint64(0); version != e.base; {
 		var m meta.Manifest
 		var index uint64
-		if err := c.one("read manifests", `SELECT version, idx, previous, sealed FROM manifests WHERE number = ?`,
-			[]any{number}, &m.Number, &index, &number, &m.Sealed); err != nil {
+		found, err := c.any("read manifests", `SELECT version, idx, previous, sealed FROM manifests WHERE number = ?`,
+			[]any{number}, &m.Number, &index, &number, &m.Sealed)
+		if err == nil && !found {
+			err = c.lose("read manifests", fmt.Errorf("the chain of entry %s is broken behind version %d", e.entry, version))
+		}
+		if err != nil {
 			return chain, err
 		}
 		if index <= since {

@@ -25,13 +25,6 @@ func open(ctx context.Context, place string) (meta.Store, error) {
 
 func TestMain(m *testing.M) { metatest.Main(m, open) }
 
-func TestTheStoreKeepsTheContract(t *testing.T) {
-	metatest.Run(t, metatest.Adapter{
-		New:  func(t *testing.T) string { return filepath.Join(t.TempDir(), "meta.db") },
-		Open: open,
-	})
-}
-
 func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 	for _, c := range []sqlite.Config{{}, {Path: "x", Readers: -1}} {
 		if s, err := sqlite.Open(t.Context(), c); !fault.Is(err, fault.Invalid) {
@@ -286,6 +279,53 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustWrite(t, again, fill)
+}
+
+func TestATornLogLosesNoAcknowledgedWrite(t *testing.T) {
+	s, path := newStore(t)
+	mustWrite(t, s, create("Before"))
+	before := crash(t, path)
+	mustWrite(t, s, create("During"))
+	after := crash(t, path)
+	log := len(after["-wal"])
+	if grown := log - len(before["-wal"]); grown <= 0 {
+		t.Fatalf("the write-ahead log has grown by %d bytes", grown)
+	}
+	// Power is cut while the last write is on its way to the disk: its bytes
+	// are there up to somewhere, and then nothing or something else.
+	for at := len(before["-wal"]); at <= log; at += 1531 {
+		for _, tail := range [][]byte{nil, make([]byte, log-at), bytes.Repeat([]byte{0xa5}, log-at)} {
+			image := filepath.Join(t.TempDir(), "meta.db")
+			for suffix, content := range map[string][]byte{"": after[""], "-wal": append(after["-wal"][:at:at], tail...)} {
+				if err := os.WriteFile(image+suffix, content, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			again, err := open(t.Context(), image)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := fmt.Sprint(names(t, again)); got != "[Before]" && got != "[Before During]" {
+				t.Errorf("cut after %d of %d bytes: there are %s", at, log, got)
+			}
+			again.Close()
+		}
+	}
+}
+
+// crash returns the database and its write-ahead log as they are on the disk,
+// by the suffixes of their names.
+func crash(t *testing.T, path string) map[string][]byte {
+	t.Helper()
+	files := make(map[string][]byte)
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[suffix] = content
+	}
+	return files
 }
 
 func TestAFaultyStoreFailsInBothWays(t *testing.T) {

@@ -24,7 +24,7 @@ func (p planned) Close() error {
 	return p.Store.Close()
 }
 
-func TestNoQueryReadsAWholeTable(t *testing.T) {
+func TestTheStoreKeepsTheContractAndReadsNoTableWhole(t *testing.T) {
 	var mu sync.Mutex
 	all := make(map[string][]string)
 	metatest.Run(t, metatest.Adapter{
