@@ -21,8 +21,9 @@ const authentic = "authentic content"
 const maxFrame = id.Size + 4 + pack.MaxBlock
 
 // Upload sends sealed blocks of one workspace and returns once they are
-// durable. The bodies are sent from where they are, in the order of the
-// blocks; when Upload returns, nothing reads them any more.
+// durable. The bodies are sent from where they are: joined, they are the
+// blocks in their order, however they are cut. When Upload returns, nothing
+// reads them any more.
 func (c *Client) Upload(ctx context.Context, w id.Workspace, blocks []pack.Block, bodies [][]byte) error {
 	header := pack.Header{Workspace: w, Blocks: blocks}
 	if err := checkUpload(header, bodies); err != nil {
@@ -47,16 +48,23 @@ func (c *Client) Upload(ctx context.Context, w id.Workspace, blocks []pack.Block
 }
 
 func checkUpload(h pack.Header, bodies [][]byte) error {
-	if len(h.Blocks) != len(bodies) || len(bodies) == 0 || len(bodies) > pack.MaxBlocks {
-		return fault.Errorf(fault.Invalid, "upload %d blocks with %d bodies", len(h.Blocks), len(bodies))
+	if n := len(h.Blocks); n == 0 || n > pack.MaxBlocks {
+		return fault.Errorf(fault.Invalid, "upload %d blocks at once, at most %d are allowed", n, pack.MaxBlocks)
 	}
-	for i, b := range h.Blocks {
-		if int(b.Length) != len(bodies[i]) || b.Length == 0 || b.Length > pack.MaxBlock {
-			return fault.Errorf(fault.Invalid, "upload block %v: %d bytes announced, %d there", b.ID, b.Length, len(bodies[i]))
+	for _, b := range h.Blocks {
+		if b.Length == 0 || b.Length > pack.MaxBlock {
+			return fault.Errorf(fault.Invalid, "upload block %v of %d bytes", b.ID, b.Length)
 		}
 	}
-	if n := h.Size(); n > pack.MaxSize {
-		return fault.Errorf(fault.TooLarge, "upload %d bytes at once, at most %d are allowed", n, pack.MaxSize)
+	var there int64
+	for _, b := range bodies {
+		there += int64(len(b))
+	}
+	if n := h.Size(); n != there {
+		return fault.Errorf(fault.Invalid, "upload %d bytes that are announced as %d", there, n)
+	}
+	if there > pack.MaxSize {
+		return fault.Errorf(fault.TooLarge, "upload %d bytes at once, at most %d are allowed", there, pack.MaxSize)
 	}
 	return nil
 }

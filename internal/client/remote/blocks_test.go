@@ -178,6 +178,8 @@ func TestDownloadsGiveEachBlockOnceOrFail(t *testing.T) {
 				got += fmt.Sprintf("%d ", b[0])
 				return nil
 			})
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			if fault.KindOf(err) != x.want || (err == nil) != (x.want == 0) || got != x.got || len(f.asked) != x.asked {
 				t.Errorf("got %q, %v (%v), asked %v", got, err, fault.KindOf(err), f.asked)
 			}
