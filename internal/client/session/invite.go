@@ -186,6 +186,9 @@ func (s *Session) Greet(ctx context.Context, t id.Token, codes Codes) (err error
 	if err := s.countAttempt(ctx, t); err != nil {
 		return err
 	}
+	if !s.org.ActiveAt(st.Author, s.org.Position().Index) {
+		return fault.WithHint(fault.Errorf(fault.Denied, "the device that signed this invitation was revoked"), "cancel it and invite again")
+	}
 	author, _ := s.org.Device(st.Author)
 	g, err := enroll.NewGreeter(enroll.Greeting{
 		Invitation: signed, Author: author.Verify, Organization: s.device.Organization, User: s.device.User, Now: s.now(),

@@ -71,8 +71,9 @@ func (p Place) open(ctx context.Context, f device.Found, l device.Lock, claim *h
 	return s, nil
 }
 
-// create makes the file and folder of a new device and opens its session.
-func (p Place) create(ctx context.Context, d *device.Device, l device.Lock) (*Held, error) {
+// prepare makes the folder of a new device and opens its session. The device
+// does not exist before its file is written.
+func (p Place) prepare(ctx context.Context, d *device.Device) (*Held, error) {
 	claim, err := home.Hold(p.Home, d.Device, p.Holder)
 	if err != nil {
 		return nil, err
@@ -82,9 +83,6 @@ func (p Place) create(ctx context.Context, d *device.Device, l device.Lock) (*He
 		return nil, errors.Join(err, claim.Remove())
 	}
 	s, err := Open(ctx, d, local, p.Config)
-	if err == nil {
-		err = d.Create(device.Path(p.Home, d.Device), l)
-	}
 	if err != nil {
 		return nil, errors.Join(err, local.Close(), claim.Remove())
 	}
@@ -95,6 +93,9 @@ func (p Place) create(ctx context.Context, d *device.Device, l device.Lock) (*He
 func (h *Held) undo(p Place) error {
 	h.server.Close()
 	err := os.Remove(device.Path(p.Home, h.device.Device))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
 	return errors.Join(err, h.local.Close(), h.claim.Remove())
 }
 
@@ -133,7 +134,7 @@ func (p Place) Bootstrap(ctx context.Context, link invitation.Link, f Founder, l
 		if answered(err) {
 			return nil, errors.Join(refusedLink(err), h.undo(p))
 		}
-		return nil, errors.Join(fault.WithHint(err, "run the same command again: it goes on where it stopped"), h.Session.local.Close(), h.claim.Release())
+		return nil, errors.Join(fault.WithHint(err, "run the same command again: it goes on where it stopped"), h.Abandon())
 	}
 	err = h.local.State.Update(ctx, func(tx *store.StateTx) error { return tx.DropProgress(foundingName) })
 	if err == nil {
@@ -161,12 +162,18 @@ func (p Place) found(ctx context.Context, link invitation.Link, f Founder, l dev
 		return nil, kept, err
 	}
 	kept = founding{Token: link.Token, Genesis: foundation.Genesis, Opening: foundation.Opening}
-	h, err := p.create(ctx, foundation.Device, l)
+	h, err := p.prepare(ctx, foundation.Device)
 	if err != nil {
 		return nil, kept, err
 	}
 	err = h.local.State.Update(ctx, func(tx *store.StateTx) error { return tx.PutProgress(foundingName, canon.Marshal(kept)) })
-	return h, kept, err
+	if err == nil {
+		err = h.device.Create(device.Path(p.Home, h.device.Device), l)
+	}
+	if err != nil {
+		return nil, kept, errors.Join(err, h.undo(p))
+	}
+	return h, kept, nil
 }
 
 // foundedBefore returns the device of an earlier call with the same link that
@@ -189,8 +196,7 @@ func (p Place) foundedBefore(ctx context.Context, link invitation.Link, l device
 		if err == nil && canon.Unmarshal(data, &kept) == nil && kept.Token == link.Token {
 			return h, kept, nil
 		}
-		h.server.Close()
-		if err := errors.Join(h.local.Close(), h.claim.Release()); err != nil {
+		if err := h.Abandon(); err != nil {
 			return nil, kept, err
 		}
 	}
@@ -326,10 +332,10 @@ func (p Place) settleIn(ctx context.Context, box *mailbox, c *enroll.Claimer, li
 	return h, nil
 }
 
-// enter creates the device and checks the organization's log against what the
-// greeter said. A device that the log does not confirm is removed again.
+// enter checks the organization's log against what the greeter said, and
+// writes the device's file if the log confirms it.
 func (p Place) enter(ctx context.Context, d *device.Device, w enroll.Welcome, n Newcomer) (*Held, error) {
-	h, err := p.create(ctx, d, n.Lock)
+	h, err := p.prepare(ctx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -338,7 +344,7 @@ func (p Place) enter(ctx context.Context, d *device.Device, w enroll.Welcome, n 
 	}
 	if err == nil {
 		d.OrganizationName = h.org.Name()
-		err = d.Save(device.Path(p.Home, d.Device))
+		err = d.Create(device.Path(p.Home, d.Device), n.Lock)
 	}
 	if err != nil {
 		return nil, errors.Join(err, h.undo(p))
@@ -361,4 +367,11 @@ func (p Place) countClaim(link invitation.Link) error {
 		return fmt.Errorf("count attempts: %w", err)
 	}
 	return durable.WriteFile(path, append(made, '.'))
+}
+
+// Abandon gives the device back without telling anybody anything, as the end
+// of the process would.
+func (h *Held) Abandon() error {
+	h.server.Close()
+	return errors.Join(h.local.Close(), h.claim.Release())
 }

@@ -1,0 +1,30 @@
+//go:build !unix
+
+package files
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+)
+
+// The codes with which Windows says that a disk has no room.
+const (
+	handleDiskFull = syscall.Errno(39)
+	diskFull       = syscall.Errno(112)
+)
+
+// isFull reports whether an error says that a disk has no room.
+func isFull(err error) bool { return errors.Is(err, handleDiskFull) || errors.Is(err, diskFull) }
+
+// setLinkTime does nothing: links have no time of their own that can be set here.
+func setLinkTime(*os.Root, string, time.Time) error { return nil }
+
+// openSource opens a file to be copied.
+func openSource(name string) (*os.File, error) { return os.Open(name) }
+
+// nextData returns the rest of the file: holes are not looked for.
+func nextData(_ *os.File, at int64, info os.FileInfo) (start, end int64, err error) {
+	return at, info.Size(), nil
+}

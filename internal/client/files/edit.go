@@ -1,0 +1,387 @@
+package files
+
+import (
+	"context"
+	"crypto/sha256"
+	"slices"
+	"time"
+
+	"parsec/internal/base/id"
+	"parsec/internal/client/list"
+	"parsec/internal/client/merge"
+	"parsec/internal/client/store"
+	"parsec/internal/client/tree"
+	"parsec/internal/client/workspace"
+	"parsec/internal/format/canon"
+	"parsec/internal/format/manifest"
+	"parsec/internal/format/pack"
+	"parsec/internal/format/record"
+)
+
+// edit is a list of operations that are committed together.
+type edit struct {
+	ops []merge.Op
+	// blocks are those that an operation's new content introduces, by the
+	// entry that it makes or writes.
+	blocks map[id.Entry][]id.Block
+	// modified are times that folders keep, although the edit changes what is
+	// in them.
+	modified map[id.Entry]int64
+}
+
+func (t *Tree) now() int64 { return time.Now().UnixNano() }
+
+// commit replays an edit on the newest tree and commits it. Where others were
+// first, it replays it on what there is then. It returns what did not go as
+// intended.
+func (t *Tree) commit(ctx context.Context, e edit, base *merge.Base) ([]merge.Note, error) {
+	var plan *merge.Plan
+	err := t.ws.Commit(ctx, func(ctx context.Context) (*workspace.Proposal, error) {
+		if err := t.pull(ctx); err != nil {
+			return nil, err
+		}
+		var err error
+		plan, err = merge.Rebase(ctx, view{t}, base, e.ops, t.mergeConfig())
+		if err != nil {
+			return nil, err
+		}
+		return t.propose(ctx, plan, e)
+	})
+	if err != nil {
+		return nil, err
+	}
+	base.Accept(plan, nil)
+	if err := t.pull(ctx); err != nil {
+		return nil, err
+	}
+	return plan.Notes, t.sweep(ctx, plan)
+}
+
+func (t *Tree) mergeConfig() merge.Config {
+	return merge.Config{
+		Root: t.Root(), Device: t.ws.Session().Device().Label, Now: time.Now(), Same: t.same,
+	}
+}
+
+// same compares the contents of two files of the same size.
+func (t *Tree) same(ctx context.Context, a, b manifest.FileBody) (bool, error) {
+	x, y := sha256.New(), sha256.New()
+	if err := t.Content(ctx, Entry{Kind: manifest.File, Body: a}, x); err != nil {
+		return false, err
+	}
+	if err := t.Content(ctx, Entry{Kind: manifest.File, Body: b}, y); err != nil {
+		return false, err
+	}
+	return slices.Equal(x.Sum(nil), y.Sum(nil)), nil
+}
+
+// propose turns a plan into a proposal of a commit.
+func (t *Tree) propose(ctx context.Context, plan *merge.Plan, e edit) (*workspace.Proposal, error) {
+	p := &workspace.Proposal{Restructures: plan.Restructures}
+	loose := &loosePages{tree: t}
+	var derive []func(*store.CacheTx) error
+	for _, put := range plan.Puts {
+		change, after, err := t.change(ctx, put, e, loose)
+		if err != nil {
+			return nil, err
+		}
+		p.Changes = append(p.Changes, change)
+		p.Blocks = append(p.Blocks, e.blocks[put.Entry]...)
+		if after != nil {
+			derive = append(derive, after)
+		}
+	}
+	for _, gone := range plan.Gone[:min(len(plan.Gone), record.MaxChanges-len(p.Changes))] {
+		p.Changes = append(p.Changes, workspace.Change{Manifest: manifest.Manifest{Entry: gone.Entry}})
+	}
+	if err := loose.flush(ctx); err != nil {
+		return nil, err
+	}
+	p.Blocks = append(p.Blocks, loose.stored...)
+	p.Derive = func(tx *store.CacheTx) error {
+		for _, write := range derive {
+			if err := write(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return p, nil
+}
+
+// change returns the next version of an entry, and for a folder how the cache
+// follows it.
+func (t *Tree) change(ctx context.Context, put merge.Put, e edit, loose *loosePages) (workspace.Change, func(*store.CacheTx) error, error) {
+	n := put.Node
+	m := manifest.Manifest{Entry: put.Entry, Parent: put.Place.Folder, Name: put.Place.Name, Created: n.Created, Modified: n.Modified}
+	switch n.Kind {
+	case manifest.File:
+		return workspace.Change{Manifest: m, Body: n.File}, nil, nil
+	case manifest.Symlink:
+		return workspace.Change{Manifest: m, Body: manifest.SymlinkBody{Target: n.Target}}, nil, nil
+	}
+	if at, ok := e.modified[put.Entry]; ok {
+		m.Modified = at
+	}
+	next, err := t.nextFolder(ctx, put, loose)
+	if err != nil {
+		return workspace.Change{}, nil, err
+	}
+	return workspace.Change{Manifest: m, Body: next.Body}, t.deriveFolder(put, next), nil
+}
+
+func (t *Tree) nextFolder(ctx context.Context, put merge.Put, loose *loosePages) (*nextFolder, error) {
+	facts, err := t.facts(ctx, put.Entry)
+	if err != nil {
+		return nil, err
+	}
+	if put.Fresh {
+		facts = folderFacts{Shape: tree.Gone(put.Version - 1)}
+	}
+	before := func(ctx context.Context) (tree.Children, []tree.Mark, error) {
+		if put.Fresh {
+			return nil, nil, nil
+		}
+		children, err := view{t}.Children(ctx, put.Entry)
+		return children, facts.Marks, err
+	}
+	next, err := tree.Write(ctx, facts.Shape, put.Changes, before, loose)
+	if err != nil {
+		return nil, err
+	}
+	if next.Snapshot {
+		facts.Marks = next.Marks
+	}
+	facts.Shape = next.Shape
+	return &nextFolder{next.Body, canon.Marshal(facts)}, nil
+}
+
+// nextFolder is a folder's next version, and what the cache keeps of it.
+type nextFolder struct {
+	Body  manifest.FolderBody
+	facts []byte
+}
+
+func (t *Tree) deriveFolder(put merge.Put, next *nextFolder) func(*store.CacheTx) error {
+	return func(tx *store.CacheTx) error {
+		if put.Fresh {
+			if err := tx.ClearFolder(put.Entry); err != nil {
+				return err
+			}
+		}
+		if err := writeChildren(tx, put.Entry, put.Changes); err != nil {
+			return err
+		}
+		return tx.PutFolder(put.Entry, next.facts)
+	}
+}
+
+// sweep commits the ends of what lay below removed folders, as far as they did
+// not fit the commit that removed them.
+func (t *Tree) sweep(ctx context.Context, plan *merge.Plan) error {
+	left := plan.Gone[min(len(plan.Gone), max(0, record.MaxChanges-len(plan.Puts))):]
+	for len(left) > 0 {
+		some := left[:min(len(left), record.MaxChanges)]
+		left = left[len(some):]
+		err := t.ws.Commit(ctx, func(ctx context.Context) (*workspace.Proposal, error) {
+			if err := t.pull(ctx); err != nil {
+				return nil, err
+			}
+			entries := make([]id.Entry, len(some))
+			for i, gone := range some {
+				entries[i] = gone.Entry
+			}
+			still, err := merge.Sweep(ctx, view{t}, t.Root(), entries)
+			if err != nil {
+				return nil, err
+			}
+			p := &workspace.Proposal{Restructures: true}
+			for _, gone := range still {
+				p.Changes = append(p.Changes, workspace.Change{Manifest: manifest.Manifest{Entry: gone.Entry}})
+			}
+			return p, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loosePages seals the pages of folders and stores them before the commit
+// that names them.
+type loosePages struct {
+	tree   *Tree
+	blocks []pack.Block
+	body   []byte
+	stored []id.Block
+}
+
+var _ list.Sealer = (*loosePages)(nil)
+
+// SealPage implements [list.Sealer].
+func (l *loosePages) SealPage(ctx context.Context, plain []byte) (manifest.Ref, error) {
+	if len(l.body)+len(plain)*2 > pack.MaxSize {
+		if err := l.flush(ctx); err != nil {
+			return manifest.Ref{}, err
+		}
+	}
+	start := len(l.body)
+	ref, body := l.tree.ws.Place().SealBlock(l.body, plain)
+	l.body = body
+	l.blocks = append(l.blocks, pack.Block{ID: ref.ID, Length: uint32(len(body) - start), Digest: ref.Digest})
+	return ref, nil
+}
+
+func (l *loosePages) flush(ctx context.Context) error {
+	if len(l.blocks) == 0 {
+		return nil
+	}
+	if err := l.tree.ws.Session().Server().Upload(ctx, l.tree.ws.ID(), l.blocks, [][]byte{l.body}); err != nil {
+		return err
+	}
+	for _, b := range l.blocks {
+		l.stored = append(l.stored, b.ID)
+	}
+	l.blocks, l.body = nil, nil
+	return nil
+}
+
+// write is a change that an import makes: something new at a name of a
+// folder, or a new version of what is there.
+type write struct {
+	folder   id.Entry
+	name     string
+	entry    id.Entry
+	replaced Entry
+	body     manifest.Body
+	modified int64
+	blocks   []id.Block
+}
+
+// newWrite returns the beginning of a change: a new version of what is at a
+// name of a folder, or something new.
+func newWrite(name string, to target, modified int64) *write {
+	w := &write{folder: to.folder, name: name, entry: id.New[id.Entry](), modified: modified}
+	if e, ok := to.there[name]; ok {
+		w.replaced = e
+	}
+	return w
+}
+
+// batch gathers writes into commits.
+type batch struct {
+	tree  *Tree
+	tally *tally
+	edit  edit
+	base  merge.Base
+	count int
+	files int
+}
+
+// commitSize is how many entries a commit of an import writes.
+const commitSize = 1000
+
+func (b *batch) add(ctx context.Context, writes []*write) error {
+	for _, w := range writes {
+		b.put(w)
+		if b.count >= commitSize {
+			if err := b.commit(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *batch) put(w *write) {
+	if b.edit.blocks == nil {
+		b.edit.blocks = map[id.Entry][]id.Block{}
+	}
+	if b.edit.modified == nil {
+		b.edit.modified = map[id.Entry]int64{}
+	}
+	node := nodeOf(manifest.Manifest{Kind: kindOf(w.body), Created: b.tree.now(), Modified: w.modified}, w.body)
+	at := merge.Place{Folder: w.folder, Name: w.name}
+	old := w.replaced
+	b.count++
+	if node.Kind == manifest.Folder {
+		b.edit.modified[w.entry] = w.modified
+	} else {
+		b.files++
+	}
+	if old.ID.IsZero() {
+		b.edit.ops = append(b.edit.ops, merge.Create{Entry: w.entry, At: at, Node: node})
+		b.edit.blocks[w.entry] = w.blocks
+		return
+	}
+	seen := merge.Seen{Version: old.Version.Number, Place: at, Node: nodeOf(old.Manifest, old.Body)}
+	if old.Kind == node.Kind {
+		node.Created = old.Manifest.Created
+		b.edit.ops = append(b.edit.ops, merge.Write{Entry: old.ID, Seen: seen, Now: node, Copy: w.entry})
+		b.edit.blocks[old.ID] = w.blocks
+		b.edit.blocks[w.entry] = w.blocks // should it become a copy
+		return
+	}
+	b.edit.ops = append(b.edit.ops, merge.Remove{Entry: old.ID, Seen: seen}, merge.Create{Entry: w.entry, At: at, Node: node})
+	b.edit.blocks[w.entry] = w.blocks
+}
+
+func kindOf(b manifest.Body) manifest.Kind {
+	switch b.(type) {
+	case manifest.FileBody:
+		return manifest.File
+	case manifest.SymlinkBody:
+		return manifest.Symlink
+	}
+	return manifest.Folder
+}
+
+// commit commits what was gathered.
+func (b *batch) commit(ctx context.Context) error {
+	if b.count == 0 {
+		return nil
+	}
+	if err := b.tree.see(ctx, b.edit.ops, &b.base); err != nil {
+		return err
+	}
+	keep := b.edit.modified
+	notes, err := b.tree.commit(ctx, b.edit, &b.base)
+	if err != nil {
+		return err
+	}
+	b.tree.report(b.tally, notes)
+	b.tally.Done(b.files, 0)
+	b.edit, b.count, b.files = edit{modified: keep}, 0, 0
+	return nil
+}
+
+// see remembers the folders in which operations make something and that they
+// do not make themselves.
+func (t *Tree) see(ctx context.Context, ops []merge.Op, base *merge.Base) error {
+	made, above := map[id.Entry]bool{}, map[id.Entry]bool{}
+	for _, op := range ops {
+		if c, ok := op.(merge.Create); ok {
+			made[c.Entry] = true
+			above[c.At.Folder] = true
+		}
+	}
+	for folder := range above {
+		if made[folder] {
+			continue
+		}
+		if err := base.See(ctx, view{t}, folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// report tells of what did not go as intended, where a person should know.
+func (t *Tree) report(to *tally, notes []merge.Note) {
+	for _, n := range notes {
+		if n.What == merge.Renamed || n.What == merge.Copied {
+			to.Conflict(n.Wanted.Name, n.Place.Name)
+		}
+	}
+}

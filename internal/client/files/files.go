@@ -1,0 +1,269 @@
+// Package files is a workspace as a tree of files: it reads the manifests that
+// package workspace verified into folders and their children, finds entries
+// by their paths, and changes them in commits of many at once. Content
+// streams: nothing is copied to a temporary place, memory is bounded whatever
+// the size, and no operation costs a round trip per file.
+//
+// A Tree belongs to one goroutine.
+package files
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/client/session"
+	"parsec/internal/client/store"
+	"parsec/internal/client/transfer"
+	"parsec/internal/client/workspace"
+	"parsec/internal/format/manifest"
+	"parsec/internal/format/record"
+)
+
+// Tree is the tree of one workspace, as far as this device has verified it.
+type Tree struct {
+	ws    *workspace.Workspace
+	cache *store.Cache
+	// Transfer bounds what is under way to and from the server.
+	Transfer transfer.Config
+}
+
+// Open opens the tree of the workspace with a name or id, and pulls it.
+func Open(ctx context.Context, s *session.Session, name string) (*Tree, error) {
+	ws, err := workspace.Find(ctx, s, name)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tree{ws: ws, cache: s.Local().Cache}
+	if err := ws.Maintain(ctx); err != nil {
+		return nil, err
+	}
+	return t, t.pull(ctx)
+}
+
+// Workspace returns the workspace whose tree it is.
+func (t *Tree) Workspace() *workspace.Workspace { return t.ws }
+
+// Entry is an entry at its place in the tree.
+type Entry struct {
+	// Path begins with a slash and is that of the root folder without more.
+	Path string
+	ID   id.Entry
+	Kind manifest.Kind
+	// Version is zero for the root folder of a workspace without commits.
+	Version  store.Version
+	Manifest manifest.Manifest
+	Body     manifest.Body
+}
+
+// Name returns the last part of the path; "/" for the root folder.
+func (e Entry) Name() string { return path.Base(e.Path) }
+
+// Size returns the size of a file's content, or the length of a symlink's target.
+func (e Entry) Size() uint64 {
+	switch b := e.Body.(type) {
+	case manifest.FileBody:
+		return b.Size
+	case manifest.SymlinkBody:
+		return uint64(len(b.Target))
+	}
+	return 0
+}
+
+// Executable reports whether the entry is an executable file.
+func (e Entry) Executable() bool {
+	b, ok := e.Body.(manifest.FileBody)
+	return ok && b.Executable
+}
+
+// Target returns where a symlink points, and "" for everything else.
+func (e Entry) Target() string {
+	b, _ := e.Body.(manifest.SymlinkBody)
+	return b.Target
+}
+
+// Split splits a path of a workspace into its names. It refuses names that
+// cannot exist.
+func Split(p string) ([]string, error) {
+	var names []string
+	for _, name := range strings.Split(p, "/") {
+		if name == "" || name == "." {
+			continue
+		}
+		if err := manifest.CheckName(name); err != nil {
+			return nil, fault.Errorf(fault.Usage, "path %q: %w", p, err)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// Root returns the id of the root folder.
+func (t *Tree) Root() id.Entry { return id.RootEntry(t.ws.ID()) }
+
+// address returns a path with the workspace's name, as people write it.
+func (t *Tree) address(p string) string { return t.ws.Name() + ":" + p }
+
+// Stat returns the entry at a path.
+func (t *Tree) Stat(ctx context.Context, p string) (Entry, error) {
+	names, err := Split(p)
+	if err != nil {
+		return Entry{}, err
+	}
+	place, err := t.walk(ctx, names)
+	if err != nil {
+		return Entry{}, err
+	}
+	return t.entry(ctx, place)
+}
+
+// place is an entry that a folder names.
+type place struct {
+	path  string
+	entry id.Entry
+	kind  manifest.Kind
+}
+
+func (t *Tree) rootPlace() place { return place{"/", t.Root(), manifest.Folder} }
+
+// walk follows names from the root folder.
+func (t *Tree) walk(ctx context.Context, names []string) (place, error) {
+	at := t.rootPlace()
+	for _, name := range names {
+		if at.kind != manifest.Folder {
+			return place{}, fault.Errorf(fault.NotFound, "%s is not a folder", t.address(at.path))
+		}
+		if err := t.complete(ctx, at.entry); err != nil {
+			return place{}, err
+		}
+		child, found, err := t.cache.Child(ctx, t.ws.ID(), at.entry, name)
+		if err != nil {
+			return place{}, err
+		}
+		if !found {
+			return place{}, fault.WithHint(fault.Errorf(fault.NotFound, "no %s", t.address(path.Join(at.path, name))),
+				"`parsec ls %s` shows what is there", t.address(at.path))
+		}
+		at = place{path.Join(at.path, name), child.Entry, child.Kind}
+	}
+	return at, nil
+}
+
+// entry opens the newest version of what stands at a place.
+func (t *Tree) entry(ctx context.Context, at place) (Entry, error) {
+	all, err := t.entries(ctx, []place{at})
+	if err != nil {
+		return Entry{}, err
+	}
+	if all[0].err != nil {
+		return Entry{}, fmt.Errorf("open %s: %w", t.address(at.path), all[0].err)
+	}
+	return all[0].Entry, nil
+}
+
+// opened is an entry, or why it cannot be shown.
+type opened struct {
+	Entry
+	err error
+}
+
+// entries opens the newest versions of what stands at places.
+func (t *Tree) entries(ctx context.Context, places []place) ([]opened, error) {
+	ids := make([]id.Entry, len(places))
+	for i, p := range places {
+		ids[i] = p.entry
+	}
+	chains, err := t.chains(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]opened, len(places))
+	for i, p := range places {
+		out[i].Entry = Entry{Path: p.path, ID: p.entry, Kind: p.kind}
+		if len(chains[i]) == 0 {
+			if p.entry != t.Root() {
+				out[i].err = fault.Errorf(fault.Invalid, "its folder names an entry that was never written")
+			}
+			continue
+		}
+		v := chains[i][len(chains[i])-1]
+		out[i].Version = v
+		if v.Gone {
+			out[i].err = fault.Errorf(fault.Invalid, "its folder names an entry that is gone")
+			continue
+		}
+		out[i].Manifest, out[i].Body, out[i].err = t.open(ctx, v)
+		if out[i].err == nil && out[i].Manifest.Kind != p.kind {
+			out[i].err = fault.Errorf(fault.Invalid, "its folder names a %s, and it is a %s", p.kind, out[i].Manifest.Kind)
+		}
+		if fault.Is(out[i].err, fault.Integrity) {
+			return nil, out[i].err
+		}
+	}
+	return out, nil
+}
+
+// open opens the manifest of a version.
+func (t *Tree) open(ctx context.Context, v store.Version) (manifest.Manifest, manifest.Body, error) {
+	key, err := t.ws.Key(ctx, v.Generation)
+	if err != nil {
+		return manifest.Manifest{}, nil, err
+	}
+	return key.OpenManifest(changeOf(v), v.Author, v.Manifest)
+}
+
+// changeOf returns what the commit said of a version.
+func changeOf(v store.Version) record.Change {
+	return record.Change{Entry: v.Entry, Version: v.Number, Base: v.Base, Manifest: v.Digest[:]}
+}
+
+// listBatch is how many entries are opened at once in a listing.
+const listBatch = 512
+
+// List returns the entries of a folder by name. Those that cannot be shown are
+// left out; [Tree.Problems] lists them.
+func (t *Tree) List(ctx context.Context, folder Entry) ([]Entry, error) {
+	if folder.Kind != manifest.Folder {
+		return []Entry{folder}, nil
+	}
+	places, err := t.children(ctx, place{folder.Path, folder.ID, folder.Kind})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Entry, 0, len(places))
+	for len(places) > 0 {
+		n := min(listBatch, len(places))
+		some, err := t.entries(ctx, places[:n])
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range some {
+			if o.err == nil {
+				out = append(out, o.Entry)
+			}
+		}
+		places = places[n:]
+	}
+	return out, nil
+}
+
+// Walk calls visit with an entry and all below it, each folder before what it
+// holds, in the order of names.
+func (t *Tree) Walk(ctx context.Context, from Entry, visit func(Entry) error) error {
+	if err := visit(from); err != nil || from.Kind != manifest.Folder {
+		return err
+	}
+	all, err := t.List(ctx, from)
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if err := t.Walk(ctx, e, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}

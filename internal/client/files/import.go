@@ -1,0 +1,302 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/client/list"
+	"parsec/internal/client/transfer"
+	"parsec/internal/format/manifest"
+)
+
+// Import copies a local file or folder, and all below it, into a folder of the
+// workspace under a name. A folder is merged into one that is there; files are
+// replaced, as new versions of the same entries. Links are copied as links.
+//
+// Content is committed as it goes, many files at once, so that an import that
+// breaks off leaves whole files and goes on with Update. What cannot be
+// copied is skipped and reported, and the rest goes on.
+func (t *Tree) Import(ctx context.Context, from string, into Entry, name string, o CopyOptions) error {
+	return t.importing(ctx, o, func(ctx context.Context, im *importer) error {
+		info, err := os.Lstat(from)
+		if err != nil {
+			return fault.Errorf(fault.NotFound, "copy %s: %w", from, errors.Unwrap(err))
+		}
+		to := target{folder: into.ID, path: into.Path}
+		if to.there, err = im.tree.named(ctx, into); err != nil {
+			return err
+		}
+		return im.add(ctx, from, name, info, to)
+	})
+}
+
+// ImportStream copies what r gives into one file of the workspace.
+func (t *Tree) ImportStream(ctx context.Context, r io.Reader, into Entry, name string, o CopyOptions) error {
+	return t.importing(ctx, o, func(ctx context.Context, im *importer) error {
+		to := target{folder: into.ID, path: into.Path}
+		var err error
+		if to.there, err = im.tree.named(ctx, into); err != nil {
+			return err
+		}
+		now := t.now()
+		w := newWrite(name, to, now)
+		body, err := im.stream(ctx, w, r)
+		if err != nil {
+			return err
+		}
+		return im.complete(w, body)
+	})
+}
+
+func (t *Tree) importing(ctx context.Context, o CopyOptions, produce func(context.Context, *importer) error) error {
+	im := &importer{tree: t, update: o.Update, tally: o.tally()}
+	b := &batch{tree: t, tally: im.tally}
+	err := transfer.Upload(ctx, t.Transfer, t.ws.Place(), t.ws.Session().Server(),
+		func(ctx context.Context, out *transfer.Outgoing[*write]) error {
+			im.out = out
+			return produce(ctx, im)
+		}, b.add)
+	if err == nil {
+		err = b.commit(ctx)
+	}
+	return errors.Join(err, im.tally.err())
+}
+
+// importer is the producer of an import.
+type importer struct {
+	tree   *Tree
+	update bool
+	tally  *tally
+	out    *transfer.Outgoing[*write]
+}
+
+// target is a folder that is copied into, with the entries that were there.
+type target struct {
+	folder id.Entry
+	path   string
+	there  map[string]Entry
+}
+
+// named returns the entries of a folder by name.
+func (t *Tree) named(ctx context.Context, folder Entry) (map[string]Entry, error) {
+	all, err := t.List(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	there := make(map[string]Entry, len(all))
+	for _, e := range all {
+		there[e.Name()] = e
+	}
+	return there, nil
+}
+
+// add copies one local entry. Only what ends the whole import is an error.
+func (im *importer) add(ctx context.Context, from, name string, info fs.FileInfo, to target) error {
+	err := manifest.CheckName(name)
+	if err == nil {
+		switch mode := info.Mode(); {
+		case mode.IsDir():
+			return im.addFolder(ctx, from, name, info, to)
+		case mode.IsRegular():
+			err = im.addFile(ctx, from, name, info, to)
+		case mode&fs.ModeSymlink != 0:
+			err = im.addLink(from, name, info, to)
+		default:
+			err = fault.Errorf(fault.Invalid, "it is neither a file, a folder nor a link")
+		}
+	}
+	var skip *unreadable
+	if errors.As(err, &skip) || fault.Is(err, fault.Invalid) {
+		im.tally.Skipped(from, fmt.Errorf("copy %s: %w", from, err))
+		return nil
+	}
+	return err
+}
+
+// unreadable is an error of one local file, which does not end the import.
+type unreadable struct{ error }
+
+// Unwrap returns the error.
+func (u *unreadable) Unwrap() error { return u.error }
+
+func (im *importer) addFolder(ctx context.Context, from, name string, info fs.FileInfo, to target) error {
+	below := target{path: path.Join(to.path, name)}
+	there, exists := to.there[name]
+	if exists && there.Kind == manifest.Folder {
+		below.folder = there.ID
+		var err error
+		if below.there, err = im.tree.named(ctx, there); err != nil {
+			return err
+		}
+	} else {
+		w := newWrite(name, to, info.ModTime().UnixNano())
+		below.folder = w.entry
+		if err := im.complete(w, manifest.FolderBody{}); err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		im.tally.Skipped(from, fmt.Errorf("copy %s: %w", from, err))
+		return nil
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil { // it vanished
+			im.tally.Skipped(filepath.Join(from, e.Name()), err)
+			continue
+		}
+		if err := im.add(ctx, filepath.Join(from, e.Name()), e.Name(), info, below); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (im *importer) addLink(from, name string, info fs.FileInfo, to target) error {
+	im.tally.Found(1, 0)
+	points, err := os.Readlink(from)
+	if err != nil {
+		return &unreadable{err}
+	}
+	points = filepath.ToSlash(points)
+	if e, ok := to.there[name]; ok && im.update && e.Target() == points && e.Manifest.Modified == info.ModTime().UnixNano() {
+		im.tally.Done(1, 0)
+		return nil
+	}
+	return im.complete(newWrite(name, to, info.ModTime().UnixNano()), manifest.SymlinkBody{Target: points})
+}
+
+func (im *importer) addFile(ctx context.Context, from, name string, info fs.FileInfo, to target) error {
+	size := uint64(info.Size())
+	im.tally.Found(1, size)
+	if e, ok := to.there[name]; ok && im.update && e.Kind == manifest.File && e.Size() == size &&
+		e.Manifest.Modified == info.ModTime().UnixNano() && e.Executable() == executable(info) {
+		im.tally.Done(1, size)
+		return nil
+	}
+	f, err := openSource(from)
+	if err != nil {
+		return &unreadable{err}
+	}
+	defer f.Close()
+	w := newWrite(name, to, info.ModTime().UnixNano())
+	body, err := im.read(ctx, w, f, info)
+	if err != nil {
+		return err
+	}
+	body.Executable = executable(info)
+	return im.complete(w, body)
+}
+
+func (im *importer) complete(w *write, body manifest.Body) error {
+	w.body = body
+	return im.out.Complete(w)
+}
+
+// read seals a file of known size. A file that changes meanwhile is not copied.
+func (im *importer) read(ctx context.Context, w *write, f *os.File, before fs.FileInfo) (manifest.FileBody, error) {
+	builder := list.NewBuilder(sealer{im.out, w})
+	size := before.Size()
+	for at := int64(0); at < size; {
+		start, end, err := nextData(f, at, before)
+		if err != nil {
+			return manifest.FileBody{}, &unreadable{err}
+		}
+		if start > at {
+			if err := builder.Add(ctx, manifest.Hole(uint64(start-at))); err != nil {
+				return manifest.FileBody{}, err
+			}
+		}
+		for at = start; at < end; {
+			n := int(min(manifest.BlockSize, end-at))
+			if err := im.readBlock(ctx, w, builder, f, at, n); err != nil {
+				return manifest.FileBody{}, err
+			}
+			at += int64(n)
+		}
+	}
+	after, err := f.Stat()
+	if err != nil {
+		return manifest.FileBody{}, &unreadable{err}
+	}
+	if after.Size() != size || !after.ModTime().Equal(before.ModTime()) {
+		return manifest.FileBody{}, &unreadable{fault.WithHint(errChanged, "copy it again with --update once nobody writes to it")}
+	}
+	blocks, err := builder.Finish(ctx)
+	return manifest.FileBody{Size: uint64(size), Blocks: blocks}, err
+}
+
+var errChanged = errors.New("it changed while it was read")
+
+// readBlock reads one block where it is sealed.
+func (im *importer) readBlock(ctx context.Context, w *write, builder *list.Builder, f *os.File, at int64, n int) error {
+	room, err := im.out.Room(n)
+	if err != nil {
+		return err
+	}
+	if _, err := f.ReadAt(room, at); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = errChanged
+		}
+		return &unreadable{err}
+	}
+	ref := im.out.Seal(room)
+	w.blocks = append(w.blocks, ref.ID)
+	im.tally.Done(0, uint64(n))
+	return builder.Add(ctx, ref)
+}
+
+// stream seals what comes, until it ends.
+func (im *importer) stream(ctx context.Context, w *write, r io.Reader) (manifest.FileBody, error) {
+	builder := list.NewBuilder(sealer{im.out, w})
+	for {
+		room, err := im.out.Room(manifest.BlockSize)
+		if err != nil {
+			return manifest.FileBody{}, err
+		}
+		n, err := io.ReadFull(r, room)
+		if n > 0 {
+			ref := im.out.Seal(room[:n])
+			w.blocks = append(w.blocks, ref.ID)
+			im.tally.Done(0, uint64(n))
+			if err := builder.Add(ctx, ref); err != nil {
+				return manifest.FileBody{}, err
+			}
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			break
+		}
+		if err != nil {
+			return manifest.FileBody{}, fmt.Errorf("read standard input: %w", err)
+		}
+	}
+	size := builder.Size()
+	blocks, err := builder.Finish(ctx)
+	return manifest.FileBody{Size: size, Blocks: blocks}, err
+}
+
+// sealer seals the pages of a list beside the blocks that they name.
+type sealer struct {
+	out *transfer.Outgoing[*write]
+	w   *write
+}
+
+var _ list.Sealer = sealer{}
+
+// SealPage implements [list.Sealer].
+func (s sealer) SealPage(_ context.Context, plain []byte) (manifest.Ref, error) {
+	ref, err := s.out.SealCopy(plain)
+	if err == nil {
+		s.w.blocks = append(s.w.blocks, ref.ID)
+	}
+	return ref, err
+}

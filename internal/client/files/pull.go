@@ -1,0 +1,288 @@
+package files
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/client/list"
+	"parsec/internal/client/remote"
+	"parsec/internal/client/store"
+	"parsec/internal/client/tree"
+	"parsec/internal/format/canon"
+	"parsec/internal/format/manifest"
+)
+
+// PromiseComplete is that nothing of what the log names is withheld.
+const PromiseComplete = "nothing withheld"
+
+// pull fetches and takes in the manifests that the verified log names and the
+// cache does not hold.
+func (t *Tree) pull(ctx context.Context) error {
+	for t.ws.Behind() {
+		to := t.ws.Log().Position().Index
+		mark := t.ws.Mark()
+		err := t.ws.Session().Server().Manifests(ctx, t.ws.ID(), mark.Manifests, mark.Cursor, func(chains []remote.Chain, cursor []byte) error {
+			return t.take(ctx, chains, func(m *store.Mark) { m.Cursor = cursor })
+		})
+		if err != nil {
+			return fmt.Errorf("pull manifests: %w", err)
+		}
+		done := func(m *store.Mark) { m.Manifests, m.Cursor = to, nil }
+		if err := t.take(ctx, nil, done); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// arrival is what one entry's manifests change in the cache.
+type arrival struct {
+	versions []store.Version
+	problem  *store.Problem
+	// parts and shape are of a folder.
+	parts []*tree.Part
+	shape []byte
+}
+
+// take checks chains against the log and takes them in, in one update.
+func (t *Tree) take(ctx context.Context, chains []remote.Chain, move func(*store.Mark)) error {
+	entries := make([]id.Entry, len(chains))
+	for i, c := range chains {
+		entries[i] = c.Entry
+	}
+	known, err := t.cache.Chains(ctx, t.ws.ID(), entries)
+	if err != nil {
+		return err
+	}
+	var arrivals []arrival
+	for i, c := range chains {
+		a, err := t.arrive(ctx, known[i], c)
+		if err != nil {
+			return err
+		}
+		arrivals = append(arrivals, a)
+	}
+	return t.ws.Cache(ctx, move, func(tx *store.CacheTx) error {
+		for i, a := range arrivals {
+			if err := a.write(tx, entries[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// arrive checks the manifests of one entry. Versions that the verified log
+// does not name yet, or not any more, are passed over.
+func (t *Tree) arrive(ctx context.Context, known []store.Version, c remote.Chain) (arrival, error) {
+	var a arrival
+	for _, m := range c.Manifests {
+		i := slices.IndexFunc(known, func(v store.Version) bool { return v.Number == m.Version })
+		if i < 0 || known[i].Gone {
+			continue
+		}
+		v := known[i]
+		v.Manifest = m.Sealed
+		_, body, err := t.open(ctx, v)
+		if err != nil && !fault.Is(err, fault.Invalid) {
+			return a, err
+		}
+		a.versions = append(a.versions, v)
+		a.problem = nil
+		if err != nil {
+			a.problem = &store.Problem{Entry: v.Entry, Author: v.Author, Reason: err.Error()}
+		}
+		if err := t.follow(ctx, &a, v, body); err != nil {
+			return a, err
+		}
+	}
+	return a, nil
+}
+
+// folderFacts are what the cache keeps of a folder beside its children.
+type folderFacts struct {
+	_     struct{} `cbor:",toarray"`
+	Shape tree.Shape
+	Marks []tree.Mark
+}
+
+func (t *Tree) facts(ctx context.Context, folder id.Entry) (folderFacts, error) {
+	var f folderFacts
+	data, found, err := t.cache.Folder(ctx, t.ws.ID(), folder)
+	if err != nil || !found {
+		return f, err
+	}
+	return f, canon.Unmarshal(data, &f)
+}
+
+// follow takes in a version of a folder, which may be malformed.
+func (t *Tree) follow(ctx context.Context, a *arrival, v store.Version, body manifest.Body) error {
+	folder, isFolder := body.(manifest.FolderBody)
+	var facts folderFacts
+	var err error
+	if a.shape != nil {
+		err = canon.Unmarshal(a.shape, &facts)
+	} else {
+		facts, err = t.facts(ctx, v.Entry)
+	}
+	if err != nil || !isFolder && facts.Shape == (tree.Shape{}) {
+		return err
+	}
+	if v.Number <= facts.Shape.Version { // the whole chain was asked for again
+		if v.Number != v.Base {
+			return nil
+		}
+		facts = folderFacts{}
+	}
+	version := tree.Version{Number: v.Number}
+	if isFolder {
+		version.Body = &folder
+	}
+	part, shape, err := facts.Shape.Follow(ctx, version, v.Base, pages{t})
+	if err != nil {
+		return err
+	}
+	if !part.Delta {
+		facts.Marks = part.Marks
+	}
+	facts.Shape = shape
+	a.shape = canon.Marshal(facts)
+	a.parts = append(a.parts, part)
+	if part.Malformed != nil && a.problem == nil {
+		a.problem = &store.Problem{Entry: v.Entry, Author: v.Author, Reason: part.Malformed.Error()}
+	}
+	return nil
+}
+
+func (a arrival) write(tx *store.CacheTx, entry id.Entry) error {
+	if err := tx.PutVersions(a.versions...); err != nil {
+		return err
+	}
+	if a.problem != nil {
+		if err := tx.PutProblems(*a.problem); err != nil {
+			return err
+		}
+	} else if len(a.versions) > 0 {
+		if err := tx.SolveProblems(entry); err != nil {
+			return err
+		}
+	}
+	for _, part := range a.parts {
+		if err := writePart(tx, entry, part); err != nil {
+			return err
+		}
+	}
+	if a.shape == nil {
+		return nil
+	}
+	return tx.PutFolder(entry, a.shape)
+}
+
+func writePart(tx *store.CacheTx, folder id.Entry, part *tree.Part) error {
+	if !part.Delta {
+		if err := tx.ClearFolder(folder); err != nil {
+			return err
+		}
+	}
+	return writeChildren(tx, folder, part.Children)
+}
+
+// writeChildren writes the children that a delta adds, and takes away those
+// that it removes.
+func writeChildren(tx *store.CacheTx, folder id.Entry, children []manifest.Child) error {
+	var add []store.Child
+	var remove []string
+	for _, c := range children {
+		if c.Removed() {
+			remove = append(remove, c.Name)
+		} else {
+			add = append(add, store.Child{Folder: folder, Name: c.Name, Entry: c.Entry, Kind: c.Kind})
+		}
+	}
+	if err := tx.RemoveChildren(folder, remove...); err != nil {
+		return err
+	}
+	return tx.PutChildren(add...)
+}
+
+// chains returns the live chains of entries with their manifests, and asks the
+// server for those that are not here. One that it does not give, it withholds.
+func (t *Tree) chains(ctx context.Context, entries []id.Entry) ([][]store.Version, error) {
+	all, err := t.cache.Chains(ctx, t.ws.ID(), entries)
+	if err != nil {
+		return nil, err
+	}
+	var ask []id.Entry
+	for i, chain := range all {
+		if lacking(chain) {
+			ask = append(ask, entries[i])
+		}
+	}
+	if len(ask) == 0 {
+		return all, nil
+	}
+	err = t.ws.Session().Server().EntryManifests(ctx, t.ws.ID(), ask, func(chains []remote.Chain) error {
+		return t.take(ctx, chains, nil)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("fetch manifests: %w", err)
+	}
+	if all, err = t.cache.Chains(ctx, t.ws.ID(), entries); err != nil {
+		return nil, err
+	}
+	for i, chain := range all {
+		if lacking(chain) {
+			return nil, fault.Broken(PromiseComplete, "the log of workspace %q names version %d of entry %s, and the server does not give it",
+				t.ws.Name(), chain[len(chain)-1].Number, entries[i])
+		}
+	}
+	return all, nil
+}
+
+// lacking reports whether a manifest of a live chain is not here.
+func lacking(chain []store.Version) bool {
+	return slices.ContainsFunc(chain, func(v store.Version) bool { return !v.Gone && v.Manifest == nil })
+}
+
+// complete makes sure that all of a folder's versions are taken in.
+func (t *Tree) complete(ctx context.Context, folder id.Entry) error {
+	_, err := t.chains(ctx, []id.Entry{folder})
+	return err
+}
+
+// children returns the places in a folder, by name.
+func (t *Tree) children(ctx context.Context, folder place) ([]place, error) {
+	if err := t.complete(ctx, folder.entry); err != nil {
+		return nil, err
+	}
+	var all []place
+	for c, err := range t.cache.Children(ctx, t.ws.ID(), folder.entry, "") {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, place{path.Join(folder.path, c.Name), c.Entry, c.Kind})
+	}
+	slices.SortFunc(all, func(a, b place) int { return strings.Compare(a.path, b.path) })
+	return all, nil
+}
+
+// pages reads the pages of lists from the server.
+type pages struct{ t *Tree }
+
+var _ list.Reader = pages{}
+
+// ReadPages implements [list.Reader].
+func (p pages) ReadPages(ctx context.Context, refs []manifest.Ref) ([][]byte, error) {
+	out := make([][]byte, len(refs))
+	err := p.t.fetch(ctx, refs, func(i int, content []byte) error {
+		out[i] = bytes.Clone(content)
+		return nil
+	})
+	return out, err
+}

@@ -1,0 +1,128 @@
+package files
+
+import (
+	"context"
+	"path"
+
+	"parsec/internal/base/id"
+	"parsec/internal/client/merge"
+	"parsec/internal/client/store"
+	"parsec/internal/format/manifest"
+)
+
+// view is the newest verified tree, for package merge.
+type view struct{ t *Tree }
+
+var _ merge.View = view{}
+
+// Entry implements [merge.View].
+func (v view) Entry(ctx context.Context, e id.Entry) (merge.State, error) {
+	chains, err := v.t.chains(ctx, []id.Entry{e})
+	if err != nil || len(chains[0]) == 0 {
+		return merge.State{}, err
+	}
+	newest := chains[0][len(chains[0])-1]
+	state := merge.State{Version: newest.Number, Gone: newest.Gone}
+	if newest.Gone {
+		return state, nil
+	}
+	m, body, err := v.t.open(ctx, newest)
+	if err != nil {
+		return state, err
+	}
+	state.Node = nodeOf(m, body)
+	return state, nil
+}
+
+// nodeOf returns what a manifest says, but for a folder's children.
+func nodeOf(m manifest.Manifest, body manifest.Body) merge.Node {
+	n := merge.Node{Kind: m.Kind, Created: m.Created, Modified: m.Modified}
+	switch b := body.(type) {
+	case manifest.FileBody:
+		n.File = b
+	case manifest.SymlinkBody:
+		n.Target = b.Target
+	}
+	return n
+}
+
+// Child implements [merge.View].
+func (v view) Child(ctx context.Context, folder id.Entry, name string) (manifest.Child, bool, error) {
+	if err := v.t.complete(ctx, folder); err != nil {
+		return manifest.Child{}, false, err
+	}
+	c, found, err := v.t.cache.Child(ctx, v.t.ws.ID(), folder, name)
+	return childOf(c), found, err
+}
+
+func childOf(c store.Child) manifest.Child {
+	return manifest.Child{Name: c.Name, Entry: c.Entry, Kind: c.Kind}
+}
+
+// Children implements [merge.View].
+func (v view) Children(ctx context.Context, folder id.Entry) ([]manifest.Child, error) {
+	places, err := v.t.children(ctx, place{"/", folder, manifest.Folder})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]manifest.Child, len(places))
+	for i, p := range places {
+		all[i] = manifest.Child{Name: path.Base(p.path), Entry: p.entry, Kind: p.kind}
+	}
+	return all, nil
+}
+
+// Parent implements [merge.View].
+func (v view) Parent(ctx context.Context, e id.Entry) (merge.Place, bool, error) {
+	found, ok, err := v.t.parent(ctx, e)
+	if err != nil || !ok {
+		return merge.Place{}, false, err
+	}
+	reached, err := v.t.reaches(ctx, found.Folder)
+	return merge.Place{Folder: found.Folder, Name: found.Name}, reached, err
+}
+
+// parent returns the folder that names an entry. Of several, which is some
+// author's mistake, it is the one that [Tree.Problems] does not list.
+func (t *Tree) parent(ctx context.Context, e id.Entry) (store.Child, bool, error) {
+	places, err := t.cache.Places(ctx, t.ws.ID(), e)
+	if err != nil || len(places) == 0 || e == t.Root() {
+		return store.Child{}, false, err
+	}
+	return places[0], true, nil
+}
+
+// reaches reports whether a folder lies below the root.
+func (t *Tree) reaches(ctx context.Context, folder id.Entry) (bool, error) {
+	visited := map[id.Entry]bool{}
+	for folder != t.Root() {
+		if visited[folder] {
+			return false, nil
+		}
+		visited[folder] = true
+		above, ok, err := t.parent(ctx, folder)
+		if err != nil || !ok {
+			return false, err
+		}
+		folder = above.Folder
+	}
+	return true, nil
+}
+
+// pathOf returns the path of an entry, and false where it has none any more.
+func (t *Tree) pathOf(ctx context.Context, e id.Entry) (string, bool, error) {
+	p := ""
+	for depth := 0; e != t.Root(); depth++ {
+		at, ok, err := t.parent(ctx, e)
+		if err != nil || !ok || depth > maxDepth {
+			return "", false, err
+		}
+		p = path.Join("/", at.Name, p)
+		e = at.Folder
+	}
+	return path.Join("/", p), true, nil
+}
+
+// maxDepth bounds the walk from an entry to the root: no path is as deep, and
+// a cycle is endless.
+const maxDepth = 4096
