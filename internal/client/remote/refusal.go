@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -157,11 +158,19 @@ func staleFrom(m *parsecv1.Stale) (*Stale, error) {
 	return s, err
 }
 
-// plainRefusal is how the plain HTTP endpoints refuse.
+// plainRefusal is how the plain HTTP endpoints refuse; or, where the server
+// refuses before it looks which endpoint it is, how a call refuses.
 type plainRefusal struct {
 	Kind  string `json:"kind"`
 	Error string `json:"error"`
 	Hint  string `json:"hint"`
+
+	Code    connect.Code `json:"code"`
+	Message string       `json:"message"`
+	Details []struct {
+		Type  string `json:"type"`
+		Value string `json:"value"`
+	} `json:"details"`
 }
 
 // refusedPlainly reads the refusal of a plain HTTP endpoint.
@@ -174,7 +183,18 @@ func refusedPlainly(body io.Reader) error {
 	if err := json.Unmarshal(data, &p); err != nil {
 		return malformed("its refusal: %v", err)
 	}
-	return refusedAs(&parsecv1.Refusal{Kind: p.Kind, Hint: p.Hint}, p.Error)
+	if p.Kind != "" {
+		return refusedAs(&parsecv1.Refusal{Kind: p.Kind, Hint: p.Hint}, p.Error)
+	}
+	e := connect.NewError(p.Code, p.Message)
+	for _, d := range p.Details {
+		value, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(d.Value, "="))
+		if err != nil {
+			return malformed("its refusal: %v", err)
+		}
+		e = e.WithDetail(&connect.ErrorDetail{Type: d.Type, Value: value})
+	}
+	return refused(e)
 }
 
 // maxSaid is the longest text of a server that is passed on to people.

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
 	"github.com/google/go-cmp/cmp"
 
 	"parsec/internal/api/parsecv1"
@@ -36,8 +37,11 @@ func TestARefusalKeepsItsKindUnlessOnlyThisSideMayFindIt(t *testing.T) {
 	mux := f.handler()
 	var plain http.HandlerFunc
 	mux.HandleFunc("POST "+pack.DownloadPath, func(w http.ResponseWriter, r *http.Request) { plain(w, r) })
+	mux.HandleFunc("POST "+pack.UploadPath, func(w http.ResponseWriter, r *http.Request) {
+		_ = connecthttp.NewErrorWriter().Write(w, r, answer) // as where the server looks at no endpoint yet
+	})
 	c := client(t, serve(t, mux), once())
-	names := map[string]fault.Kind{"a kind that does not exist": fault.Failed, "": fault.Failed, "Stale": fault.Failed}
+	names := map[string]fault.Kind{"a kind that does not exist": fault.Failed, "Stale": fault.Failed}
 	for _, k := range fault.Kinds() {
 		names[k.String()] = k
 	}
@@ -55,7 +59,8 @@ func TestARefusalKeepsItsKindUnlessOnlyThisSideMayFindIt(t *testing.T) {
 		_, unary := c.ListWorkspaces(t.Context())
 		stream := c.PullOrganization(t.Context(), 0, func(remote.Batch) error { return nil })
 		blocks := c.Download(t.Context(), id.Workspace{1}, []id.Block{{1}}, func(id.Block, []byte) error { return nil })
-		for form, err := range map[string]error{"unary": unary, "stream": stream, "blocks": blocks} {
+		early := c.Upload(t.Context(), id.Workspace{1}, []pack.Block{{ID: id.Block{1}, Length: 1}}, [][]byte{{1}})
+		for form, err := range map[string]error{"unary": unary, "stream": stream, "blocks": blocks, "early": early} {
 			if fault.KindOf(err) != want || fault.HintOf(err) != "do that" || !strings.HasSuffix(err.Error(), ": this is why") || fault.PromiseOf(err) != "" {
 				t.Errorf("kind %q, %s: got %v (%v), hint %q", name, form, err, fault.KindOf(err), fault.HintOf(err))
 			}
