@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"connectrpc.com/connect/v2"
@@ -302,14 +303,11 @@ func TestTheCallersEndIsTheCallersOwn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, err = c.Info(ctx)
-	}()
+	var call sync.WaitGroup
+	call.Go(func() { _, err = c.Info(ctx) })
 	<-arrived
 	cancel()
-	<-done
+	call.Wait()
 	if !errors.Is(err, context.Canceled) || fault.KindOf(err) != fault.Canceled {
 		t.Errorf("got %v (%v)", err, fault.KindOf(err))
 	}
