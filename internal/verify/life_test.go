@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"math/rand/v2"
 	"slices"
 
 	"pgregory.net/rapid"
@@ -23,7 +24,7 @@ type life struct {
 }
 
 func newLife(t *rapid.T) *life {
-	k := verifytest.NewWith(t, verifytest.Config{Sequester: true, Now: noon})
+	k := verifytest.NewWith(t, verifytest.Config{Sequester: true, Now: noon, Random: rand.NewChaCha8([32]byte{})})
 	l := &life{Kit: k, t: t, devices: []*verifytest.Device{k.Admin}}
 	for _, p := range []record.Profile{record.ProfileStandard, record.ProfileAdmin, record.ProfileOutsider} {
 		l.devices = append(l.devices, k.AddUser(p))

@@ -15,6 +15,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -37,6 +38,9 @@ type Config struct {
 	Sequester bool
 	// NewKey returns the public half of a new encryption key; nil for random bytes.
 	NewKey func() record.PublicKey
+	// Random is where all keys and ids come from; nil for the real source. With
+	// the same bytes and the same Now, a kit makes the same records again.
+	Random io.Reader
 	// Now is the clock of all devices; nil for the real one.
 	Now func() time.Time
 }
@@ -97,15 +101,19 @@ func NewWith(t TB, c Config) *Kit {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.NewKey == nil {
-		c.NewKey = func() record.PublicKey { return random(record.PublicKeySize) }
+	if c.Random == nil {
+		c.Random = rand.Reader
 	}
-	k := &Kit{t: t, config: c, Root: newSigning(), Sealed: map[record.Digest][]byte{}}
+	k := &Kit{t: t, config: c, Sealed: map[record.Digest][]byte{}}
+	if c.NewKey == nil {
+		k.config.NewKey = func() record.PublicKey { return k.random(record.PublicKeySize) }
+	}
+	k.Root = k.newSigning()
 	root := k.Root.Public().(ed25519.PublicKey)
 	genesis := record.Genesis{Root: root, Name: c.Name}
 	genesis.First, k.Admin = k.NewUser([32]byte(root))
 	if c.Sequester {
-		k.Authority = &Device{Signing: newSigning()}
+		k.Authority = &Device{Signing: k.newSigning()}
 		genesis.Sequester = k.Authority.Signing.Public().(ed25519.PublicKey)
 	}
 	raw := k.SignGenesis(genesis)
@@ -135,9 +143,9 @@ func (k *Kit) Fingerprint() id.Fingerprint { return k.Org.Fingerprint() }
 // genesis, its root key.
 func (k *Kit) NewUser(organization [32]byte) (record.NewUser, *Device) {
 	k.people++
-	d := k.newDevice(id.New[id.User]())
+	d := k.newDevice(id.User(k.newID()))
 	d.Opening = record.Opening{
-		User: d.User, Salt: [32]byte(random(32)),
+		User: d.User, Salt: [32]byte(k.random(32)),
 		Email: fmt.Sprintf("user%d@example.com", k.people), Name: fmt.Sprintf("User %d", k.people),
 	}
 	return record.NewUser{
@@ -146,7 +154,7 @@ func (k *Kit) NewUser(organization [32]byte) (record.NewUser, *Device) {
 }
 
 func (k *Kit) newDevice(u id.User) *Device {
-	return &Device{User: u, ID: id.New[id.Device](), Signing: newSigning(), Encrypt: k.config.NewKey()}
+	return &Device{User: u, ID: id.Device(k.newID()), Signing: k.newSigning(), Encrypt: k.config.NewKey()}
 }
 
 // Sign returns the next record of the organization's log, without appending
@@ -276,7 +284,7 @@ func (k *Kit) Replacement(by *Device, without ...id.Device) record.Replacement {
 // AddService adds a sequester service.
 func (k *Kit) AddService() id.Service {
 	k.t.Helper()
-	s := id.New[id.Service]()
+	s := id.Service(k.newID())
 	k.Append(k.Authority, record.SequesterAdded{Service: s, Key: k.config.NewKey()})
 	return s
 }
@@ -284,16 +292,22 @@ func (k *Kit) AddService() id.Service {
 // Seal keeps some random bytes that stand for something sealed, and returns
 // their digest.
 func (k *Kit) Seal() record.Digest {
-	sealed := random(64)
+	sealed := k.random(64)
 	d := record.Digest(sha256.Sum256(sealed))
 	k.Sealed[d] = sealed
 	return d
 }
 
-func newSigning() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(random(ed25519.SeedSize)) }
+func (k *Kit) newSigning() ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(k.random(ed25519.SeedSize))
+}
 
-func random(n int) []byte {
+func (k *Kit) newID() [id.Size]byte { return [id.Size]byte(k.random(id.Size)) }
+
+func (k *Kit) random(n int) []byte {
 	b := make([]byte, n)
-	rand.Read(b)
+	if _, err := io.ReadFull(k.config.Random, b); err != nil {
+		k.t.Fatalf("read random bytes: %v", err)
+	}
 	return b
 }

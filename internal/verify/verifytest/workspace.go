@@ -67,7 +67,7 @@ type Workspace struct {
 
 // NewWorkspace returns a workspace without any record.
 func (k *Kit) NewWorkspace() *Workspace {
-	w := id.New[id.Workspace]()
+	w := id.Workspace(k.newID())
 	return &Workspace{ID: w, State: verify.NewWorkspace(k.Fingerprint(), w), History: NewMemory(), kit: k}
 }
 
@@ -150,7 +150,7 @@ func (w *Workspace) Created(by *Device) record.WorkspaceCreated {
 	}
 	return record.WorkspaceCreated{
 		Rotation: record.Rotation{Generation: 1, Commitment: k.Seal(), Grants: k.grants(to)},
-		Name:     random(64),
+		Name:     k.random(64),
 	}
 }
 
@@ -163,7 +163,7 @@ func (w *Workspace) Rotation(less ...id.User) record.Rotation {
 	}
 	g := w.State.Generation()
 	return record.Rotation{
-		Generation: g + 1, Commitment: w.kit.Seal(), Links: g, Backlink: random(record.BacklinkSize),
+		Generation: g + 1, Commitment: w.kit.Seal(), Links: g, Backlink: w.kit.random(record.BacklinkSize),
 		Grants: w.kit.grants(w.State.Recipients(w.kit.Org, w.kit.Org.Position().Index, removed)),
 	}
 }
@@ -231,7 +231,7 @@ func (w *Workspace) Rotate(by *Device) {
 // Rename gives the workspace another name.
 func (w *Workspace) Rename(by *Device) {
 	w.kit.t.Helper()
-	w.Append(by, record.Renamed{Generation: w.State.Generation(), Name: random(64)})
+	w.Append(by, record.Renamed{Generation: w.State.Generation(), Name: w.kit.random(64)})
 }
 
 // Archive archives the workspace, or takes it back into use.
@@ -276,7 +276,7 @@ func (w *Workspace) Put(e id.Entry) record.Change {
 }
 
 // New returns the first version of a new entry.
-func (w *Workspace) New() record.Change { return w.Put(id.New[id.Entry]()) }
+func (w *Workspace) New() record.Change { return w.Put(id.Entry(w.kit.newID())) }
 
 // Delta returns the next version of an entry, on its present base.
 func (w *Workspace) Delta(e id.Entry) record.Change {
