@@ -91,8 +91,8 @@ type Shape struct {
 	// Base is the version of the snapshot on which it builds; 0 when there is
 	// none that a delta could build on.
 	Base uint64
-	// Snapshot and Deltas are the lengths of the lists of the snapshot, and of
-	// all deltas since, in bytes.
+	// Snapshot and Deltas are what the children of the snapshot weigh, and those
+	// of all deltas since, in bytes of their encoding.
 	Snapshot, Deltas uint64
 	// Children is how many children there are at most.
 	Children uint64
@@ -112,7 +112,6 @@ type Part struct {
 	// Malformed says why the version is passed over: it then has no children,
 	// and changes nothing if it is a delta.
 	Malformed error
-	bytes     uint64
 }
 
 // Version is one version of a folder in a chain.
@@ -147,9 +146,9 @@ func (s Shape) after(p *Part) Shape {
 	case !p.Delta && p.Malformed != nil:
 		return Gone(s.Version)
 	case !p.Delta:
-		s.Base, s.Snapshot, s.Deltas, s.Children = s.Version, p.bytes, 0, uint64(len(p.Children))
+		s.Base, s.Snapshot, s.Deltas, s.Children = s.Version, weigh(p.Children), 0, uint64(len(p.Children))
 	default:
-		s.Deltas += p.bytes
+		s.Deltas += weigh(p.Children)
 		s.Children += uint64(len(p.Children))
 	}
 	return s
@@ -169,14 +168,13 @@ func (s Shape) read(ctx context.Context, b *manifest.FolderBody, delta bool, r l
 	p := &Part{Delta: delta}
 	if b.Children.Depth == 0 {
 		children, err := manifest.DecodeChildren(b.Children.Items, delta, "")
-		p.Children, p.bytes = children, uint64(len(b.Children.Items))
-		if err != nil {
+		if p.Children = children; err != nil {
 			return nil, err
 		}
 	} else if err := p.walk(ctx, b.Children, room, r); err != nil {
 		return nil, err
 	}
-	if delta && p.bytes > s.Snapshot-s.Deltas {
+	if delta && weigh(p.Children) > s.Snapshot-s.Deltas {
 		return nil, fault.Errorf(fault.Invalid, "read folder: deltas outweigh their snapshot")
 	}
 	return p, nil
@@ -217,7 +215,6 @@ func (p *Part) visit(v list.Visit) error {
 		return fault.Errorf(fault.Invalid, "read folder: a page of %d children spans %d", len(children), v.Page.Span)
 	}
 	p.Children = append(p.Children, children...)
-	p.bytes += uint64(len(v.Plain))
 	return nil
 }
 

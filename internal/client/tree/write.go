@@ -56,18 +56,18 @@ func Write(ctx context.Context, s Shape, changes []manifest.Child,
 		return s.snapshot(ctx, changes, before, sealer)
 	}
 	p := pager{sealer: sealer}
-	children, size, err := p.list(ctx, changes)
+	children, err := p.list(ctx, changes)
 	if err != nil {
 		return nil, err
 	}
-	part := &Part{Delta: true, Children: changes, bytes: size}
+	part := &Part{Delta: true, Children: changes}
 	return &Next{Body: manifest.FolderBody{Delta: true, Children: children}, Shape: s.after(part)}, nil
 }
 
 // due reports whether the next version should be a snapshot.
 func (s Shape) due(changes []manifest.Child) bool {
 	return s.Base == 0 || s.Version-s.Base >= manifest.MaxDeltas ||
-		s.Deltas+encoded(changes) > s.Snapshot || s.Children+uint64(len(changes)) > MaxChildren
+		s.Deltas+weigh(changes) > s.Snapshot || s.Children+uint64(len(changes)) > MaxChildren
 }
 
 func (s Shape) snapshot(ctx context.Context, changes []manifest.Child,
@@ -89,11 +89,11 @@ func (s Shape) snapshot(ctx context.Context, changes []manifest.Child,
 		return nil, fault.WithHint(fault.Errorf(fault.TooLarge, "write folder: %d children, at most %d are allowed", len(children), MaxChildren),
 			"spread them over several folders")
 	}
-	l, size, err := p.list(ctx, children)
+	l, err := p.list(ctx, children)
 	if err != nil {
 		return nil, err
 	}
-	part := &Part{Children: children, bytes: size}
+	part := &Part{Children: children}
 	return &Next{Body: manifest.FolderBody{Children: l}, Shape: s.after(part), Snapshot: true, Marks: p.marks}, nil
 }
 
@@ -135,9 +135,11 @@ func sizeOf(c manifest.Child) uint64 {
 	return n
 }
 
-// encoded returns the length of the children's encoding, or a few bytes more.
-func encoded(children []manifest.Child) uint64 {
-	n := uint64(prefix)
+// weigh returns what children weigh: the bytes of their encoding, without
+// those that say how many there are. Writers and readers count alike, however
+// the children are spread over pages.
+func weigh(children []manifest.Child) uint64 {
+	var n uint64
 	for _, c := range children {
 		n += sizeOf(c)
 	}
@@ -152,27 +154,26 @@ type pager struct {
 	marks  []Mark
 }
 
-// list returns the list of children, and the length of its items.
-func (p *pager) list(ctx context.Context, children []manifest.Child) (manifest.List, uint64, error) {
-	if encoded(children) <= most {
-		items := manifest.EncodeItems(children)
-		return manifest.List{Items: items}, uint64(len(items)), nil
+// list returns the list of children.
+func (p *pager) list(ctx context.Context, children []manifest.Child) (manifest.List, error) {
+	if prefix+weigh(children) <= most {
+		return manifest.List{Items: manifest.EncodeItems(children)}, nil
 	}
-	pages, size, err := p.leaves(ctx, children)
+	pages, err := p.leaves(ctx, children)
 	if err != nil {
-		return manifest.List{}, 0, err
+		return manifest.List{}, err
 	}
 	depth := 1
 	for ; len(pages) > manifest.PageItems; depth++ {
 		if pages, err = p.raise(ctx, depth, pages); err != nil {
-			return manifest.List{}, 0, err
+			return manifest.List{}, err
 		}
 	}
 	l := manifest.List{Depth: uint8(depth)}
 	for _, n := range pages {
 		l.Pages = append(l.Pages, n.page)
 	}
-	return l, size, nil
+	return l, nil
 }
 
 // named is a page and the first name below it.
@@ -182,19 +183,19 @@ type named struct {
 }
 
 // leaves puts children into pages.
-func (p *pager) leaves(ctx context.Context, children []manifest.Child) (pages []named, size uint64, err error) {
+func (p *pager) leaves(ctx context.Context, children []manifest.Child) ([]named, error) {
 	ends := cut(children, p.starts(0), func(c manifest.Child) string { return c.Name }, sizeOf)
+	var pages []named
 	at := 0
 	for _, end := range ends {
 		plain := manifest.EncodeItems(children[at:end])
 		page, err := p.page(ctx, 0, children[at].Name, plain, uint64(end-at))
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		size += uint64(len(plain))
 		pages, at = append(pages, page), end
 	}
-	return pages, size, nil
+	return pages, nil
 }
 
 // raise puts pages into pages of the level above. Their items are all counted
