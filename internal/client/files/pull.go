@@ -93,14 +93,14 @@ func (t *Tree) arrive(ctx context.Context, known []store.Version, c remote.Chain
 		if err != nil && !fault.Is(err, fault.Invalid) {
 			return a, err
 		}
-		a.versions = append(a.versions, v)
 		a.problem = nil
 		if err != nil {
 			a.problem = &store.Problem{Entry: v.Entry, Author: v.Author, Reason: err.Error()}
 		}
-		if err := t.follow(ctx, &a, v, body); err != nil {
+		if gap, err := t.follow(ctx, &a, v, body); err != nil || gap {
 			return a, err
 		}
+		a.versions = append(a.versions, v)
 	}
 	return a, nil
 }
@@ -121,24 +121,26 @@ func (t *Tree) facts(ctx context.Context, folder id.Entry) (folderFacts, error) 
 	return f, canon.Unmarshal(data, &f)
 }
 
-// follow takes in a version of a folder, which may be malformed.
-func (t *Tree) follow(ctx context.Context, a *arrival, v store.Version, body manifest.Body) error {
+// follow takes in a version of a folder, which may be malformed. It reports a
+// gap where the versions before a delta are not here.
+func (t *Tree) follow(ctx context.Context, a *arrival, v store.Version, body manifest.Body) (gap bool, err error) {
 	folder, isFolder := body.(manifest.FolderBody)
 	var facts folderFacts
-	var err error
 	if a.shape != nil {
 		err = canon.Unmarshal(a.shape, &facts)
 	} else {
 		facts, err = t.facts(ctx, v.Entry)
 	}
 	if err != nil || !isFolder && facts.Shape == (tree.Shape{}) {
-		return err
+		return false, err
 	}
-	if v.Number <= facts.Shape.Version { // the whole chain was asked for again
-		if v.Number != v.Base {
-			return nil
-		}
-		facts = folderFacts{}
+	switch snapshot := v.Number == v.Base; {
+	case snapshot: // whatever came before it is replaced
+		facts = folderFacts{Shape: tree.Gone(v.Number - 1)}
+	case v.Number <= facts.Shape.Version: // the whole chain was asked for again
+		return false, nil
+	case v.Number != facts.Shape.Version+1:
+		return true, nil
 	}
 	version := tree.Version{Number: v.Number}
 	if isFolder {
@@ -146,7 +148,7 @@ func (t *Tree) follow(ctx context.Context, a *arrival, v store.Version, body man
 	}
 	part, shape, err := facts.Shape.Follow(ctx, version, v.Base, pages{t})
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !part.Delta {
 		facts.Marks = part.Marks
@@ -157,7 +159,7 @@ func (t *Tree) follow(ctx context.Context, a *arrival, v store.Version, body man
 	if part.Malformed != nil && a.problem == nil {
 		a.problem = &store.Problem{Entry: v.Entry, Author: v.Author, Reason: part.Malformed.Error()}
 	}
-	return nil
+	return false, nil
 }
 
 func (a arrival) write(tx *store.CacheTx, entry id.Entry) error {
@@ -212,37 +214,52 @@ func writeChildren(tx *store.CacheTx, folder id.Entry, children []manifest.Child
 }
 
 // chains returns the live chains of entries with their manifests, and asks the
-// server for those that are not here. One that it does not give, it withholds.
+// server for those that are not here. One that it does not give is either
+// replaced by a version that is not verified yet, or withheld.
 func (t *Tree) chains(ctx context.Context, entries []id.Entry) ([][]store.Version, error) {
-	all, err := t.cache.Chains(ctx, t.ws.ID(), entries)
-	if err != nil {
-		return nil, err
-	}
-	var ask []id.Entry
-	for i, chain := range all {
-		if lacking(chain) {
-			ask = append(ask, entries[i])
+	for {
+		all, err := t.cache.Chains(ctx, t.ws.ID(), entries)
+		if err != nil || len(lackingOf(all)) == 0 {
+			return all, err
+		}
+		if all, err = t.ask(ctx, entries, all); err != nil || len(lackingOf(all)) == 0 {
+			return all, err
+		}
+		before := t.ws.Log().Position()
+		if err := t.ws.PullLog(ctx); err != nil {
+			return nil, err
+		}
+		if i := lackingOf(all)[0]; t.ws.Log().Position() == before {
+			return nil, fault.Broken(PromiseComplete, "the log of workspace %q names version %d of entry %s, and the server does not give it",
+				t.ws.Name(), all[i][len(all[i])-1].Number, entries[i])
 		}
 	}
-	if len(ask) == 0 {
-		return all, nil
+}
+
+// ask asks the server for the chains that lack a manifest, and returns all.
+func (t *Tree) ask(ctx context.Context, entries []id.Entry, known [][]store.Version) ([][]store.Version, error) {
+	var ask []id.Entry
+	for _, i := range lackingOf(known) {
+		ask = append(ask, entries[i])
 	}
-	err = t.ws.Session().Server().EntryManifests(ctx, t.ws.ID(), ask, func(chains []remote.Chain) error {
+	err := t.ws.Session().Server().EntryManifests(ctx, t.ws.ID(), ask, func(chains []remote.Chain) error {
 		return t.take(ctx, chains, nil)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("fetch manifests: %w", err)
 	}
-	if all, err = t.cache.Chains(ctx, t.ws.ID(), entries); err != nil {
-		return nil, err
-	}
-	for i, chain := range all {
+	return t.cache.Chains(ctx, t.ws.ID(), entries)
+}
+
+// lackingOf returns which of the chains lack a manifest.
+func lackingOf(chains [][]store.Version) []int {
+	var which []int
+	for i, chain := range chains {
 		if lacking(chain) {
-			return nil, fault.Broken(PromiseComplete, "the log of workspace %q names version %d of entry %s, and the server does not give it",
-				t.ws.Name(), chain[len(chain)-1].Number, entries[i])
+			which = append(which, i)
 		}
 	}
-	return all, nil
+	return which
 }
 
 // lacking reports whether a manifest of a live chain is not here.

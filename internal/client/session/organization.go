@@ -170,6 +170,32 @@ func hasKeys(d verify.Device, k record.DeviceKeys) bool {
 	return bytes.Equal(d.Verify, k.Verify) && bytes.Equal(d.Encrypt, k.Encrypt)
 }
 
+// AuditOrganization reads the organization's log from its beginning, as the
+// server gives it now, verifies every record again, and checks that it passes
+// through what this device remembers.
+func (s *Session) AuditOrganization(ctx context.Context) (*verify.Organization, error) {
+	fresh := verify.NewOrganization(s.device.Organization)
+	err := s.server.PullOrganization(ctx, 0, func(b remote.Batch) error {
+		for _, raw := range b.Records {
+			if _, err := fresh.Append(raw); err != nil {
+				return verify.Broken(err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("verify %s: %w", s.organizationName(), err)
+	}
+	if mine := s.org.Position(); !fresh.Contains(mine) {
+		if fresh.Position().Index <= mine.Index {
+			return nil, CheckExtends(s.organizationName(), mine, fresh.Position())
+		}
+		return nil, fault.Broken(PromiseOneHistory, "the log of %s does not pass through index %d as this device has verified it",
+			s.organizationName(), mine.Index)
+	}
+	return fresh, nil
+}
+
 // Draft is a record of the organization's log that is to be signed, with what
 // goes beside it.
 type Draft struct {

@@ -119,6 +119,9 @@ func (s *Session) Local() *store.Store { return s.local }
 // UserKey returns the user's current key.
 func (s *Session) UserKey() *seal.KeyPair { return s.device.UserKeys[0] }
 
+// Now returns the time by the session's clock, which the server never corrects.
+func (s *Session) Now() time.Time { return s.now() }
+
 // Sign signs a record of a log as this device. notBefore is the time of the
 // log's newest record, which the new one's is never before.
 func (s *Session) Sign(log record.LogID, seen record.Seen, seq uint64, notBefore int64, p record.Payload) []byte {

@@ -102,5 +102,17 @@ func remembered(ctx context.Context, s *session.Session, name string) (*Workspac
 }
 
 // Maintain does what is due in the workspace and nobody asks for: a rotation
-// after a revocation.
-func (w *Workspace) Maintain(ctx context.Context) error { return w.rotateIfDue(ctx) }
+// after a revocation, where the own role allows it, and a heartbeat where the
+// log has been silent for a day or does not tell of a revocation yet.
+func (w *Workspace) Maintain(ctx context.Context) error {
+	if err := w.rotateIfDue(ctx); err != nil {
+		return err
+	}
+	return w.retry(ctx, func() (record.Payload, *outgoing, error) {
+		o := w.session.Organization()
+		if !w.log.HeartbeatDue(o, o.Position().Index, w.session.Now().UnixNano()) {
+			return nil, nil, nil
+		}
+		return record.Heartbeat{}, nil, nil
+	})
+}

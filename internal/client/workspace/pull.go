@@ -158,6 +158,9 @@ type history struct {
 	heads    map[uint64]record.Head
 	newest   map[id.Entry]verify.Version
 	versions []store.Version
+	// fresh says that the local store is not to be asked: the log is read from
+	// its beginning.
+	fresh bool
 }
 
 var _ verify.History = (*history)(nil)
@@ -183,6 +186,9 @@ func (h *history) Head(index uint64) (record.Head, error) {
 	if start := record.WorkspaceLog(h.w.session.Device().Organization, h.w.id).Start(); index == 0 {
 		return start.Head, nil
 	}
+	if h.fresh {
+		return record.Head{}, fault.Errorf(fault.NotFound, "no head at index %d", index)
+	}
 	return h.w.session.Local().State.Head(h.ctx, h.w.id, index)
 }
 
@@ -197,7 +203,7 @@ func (h *history) Versions(entries []id.Entry) ([]verify.Version, error) {
 		}
 		out[i] = v
 	}
-	if len(ask) == 0 {
+	if len(ask) == 0 || h.fresh {
 		return out, nil
 	}
 	kept, err := h.w.session.Local().Cache.Newest(h.ctx, h.w.id, ask)

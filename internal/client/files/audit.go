@@ -1,0 +1,245 @@
+package files
+
+import (
+	"context"
+	"fmt"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/client/list"
+	"parsec/internal/client/remote"
+	"parsec/internal/client/store"
+	"parsec/internal/client/workspace"
+	"parsec/internal/format/manifest"
+)
+
+// Event is a record of the workspace's log, for people.
+type Event struct {
+	workspace.Event
+	Changes []Change
+}
+
+// Change is what a record did to one entry.
+type Change struct {
+	// Path is where the entry is now, and empty where it is nowhere any more.
+	Path  string
+	Entry id.Entry
+	What  string
+}
+
+// Log calls visit with who changed what, from the first record on. Below a
+// path other than the root folder's, only commits that changed something there
+// are told.
+func (t *Tree) Log(ctx context.Context, p string, visit func(Event) error) error {
+	under, err := t.Stat(ctx, p)
+	if err != nil {
+		return err
+	}
+	all := under.ID == t.Root()
+	return t.ws.Events(ctx, func(e workspace.Event) error {
+		told := Event{Event: e}
+		for _, v := range e.Versions {
+			inside, err := t.below(ctx, v.Entry, under.ID)
+			if err != nil {
+				return err
+			}
+			if !all && !inside {
+				continue
+			}
+			c := Change{Entry: v.Entry, What: whatOf(v)}
+			if c.Path, _, err = t.pathOf(ctx, v.Entry); err != nil {
+				return err
+			}
+			told.Changes = append(told.Changes, c)
+		}
+		if e.Says != "" && all {
+			told.Changes = append(told.Changes, Change{What: e.Says})
+		}
+		if !all && len(told.Changes) == 0 {
+			return nil
+		}
+		return visit(told)
+	})
+}
+
+func whatOf(v store.Version) string {
+	switch {
+	case v.Gone:
+		return "removed"
+	case v.Number == 1:
+		return "created"
+	}
+	return "changed"
+}
+
+// Problems returns what members signed and cannot be shown.
+func (t *Tree) Problems(ctx context.Context) ([]Failure, error) {
+	problems, err := t.cache.Problems(ctx, t.ws.ID())
+	if err != nil {
+		return nil, err
+	}
+	var all []Failure
+	for _, p := range problems {
+		at, _, err := t.pathOf(ctx, p.Entry)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Failure{Path: at, Reason: p.Reason})
+	}
+	return all, nil
+}
+
+// Failure is something that did not pass a verification.
+type Failure struct {
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+}
+
+// Report is what a verification covered, and what did not pass.
+type Report struct {
+	Records   int       `json:"records"`
+	Manifests int       `json:"manifests"`
+	Blocks    int       `json:"blocks"`
+	Bytes     uint64    `json:"bytes"`
+	Failures  []Failure `json:"failures"`
+}
+
+// Verify checks everything anew, as the server gives it now: both logs from
+// their first record, the manifest of every entry, and every block of every
+// file, which it downloads.
+func (t *Tree) Verify(ctx context.Context, progress Progress) (Report, error) {
+	r := Report{Failures: []Failure{}}
+	audit, err := t.ws.Audit(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.Records = audit.Records
+	if err := t.verifyManifests(ctx, audit, &r); err != nil {
+		return r, err
+	}
+	root, err := t.Stat(ctx, "/")
+	if err != nil {
+		return r, err
+	}
+	v := &verification{tree: t, report: &r, progress: progress}
+	if err := t.Walk(ctx, root, func(e Entry) error { return v.add(ctx, e) }); err != nil {
+		return r, err
+	}
+	if err := v.flush(ctx); err != nil {
+		return r, err
+	}
+	problems, err := t.Problems(ctx)
+	r.Failures = append(r.Failures, problems...)
+	return r, err
+}
+
+// verifyManifests asks for the manifest of every live entry and compares each
+// with the version that the log names.
+func (t *Tree) verifyManifests(ctx context.Context, audit workspace.Audit, r *Report) error {
+	missing := map[id.Entry]store.Version{}
+	for e, v := range audit.Newest {
+		if !v.Gone {
+			missing[e] = v
+		}
+	}
+	err := t.ws.Session().Server().Manifests(ctx, t.ws.ID(), 0, nil, func(chains []remote.Chain, _ []byte) error {
+		for _, c := range chains {
+			newest := c.Manifests[len(c.Manifests)-1]
+			v, ok := missing[c.Entry]
+			if !ok || v.Number != newest.Version {
+				continue
+			}
+			delete(missing, c.Entry)
+			v.Manifest = newest.Sealed
+			r.Manifests++
+			if _, _, err := t.open(ctx, v); err != nil && !fault.Is(err, fault.Invalid) {
+				r.Failures = append(r.Failures, Failure{t.nameOf(ctx, c.Entry), err.Error()})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("verify manifests: %w", err)
+	}
+	for e, v := range missing {
+		r.Failures = append(r.Failures, Failure{t.nameOf(ctx, e), fmt.Sprintf("the log names version %d, and the server does not give it", v.Number)})
+	}
+	return nil
+}
+
+// nameOf returns the path of an entry, or its id where it has none.
+func (t *Tree) nameOf(ctx context.Context, e id.Entry) string {
+	if p, ok, err := t.pathOf(ctx, e); ok && err == nil {
+		return p
+	}
+	return e.String()
+}
+
+// verification downloads the blocks of many files at once.
+type verification struct {
+	tree     *Tree
+	report   *Report
+	progress Progress
+	refs     []manifest.Ref
+	paths    []string
+	size     uint64
+}
+
+// verifyBatch is how many bytes of content are checked at once.
+const verifyBatch = 64 << 20
+
+func (v *verification) add(ctx context.Context, e Entry) error {
+	body, ok := e.Body.(manifest.FileBody)
+	if !ok {
+		return nil
+	}
+	v.progress.Found(1, body.Size)
+	blocks, err := list.Open(body)
+	if err != nil {
+		v.report.Failures = append(v.report.Failures, Failure{e.Path, err.Error()})
+		return nil
+	}
+	for p, err := range blocks.All(ctx, pages{v.tree}) {
+		if err != nil {
+			v.report.Failures = append(v.report.Failures, Failure{e.Path, err.Error()})
+			return ctx.Err()
+		}
+		if p.Ref.Hole() {
+			continue
+		}
+		v.refs, v.paths = append(v.refs, p.Ref), append(v.paths, e.Path)
+		if v.size += p.Ref.Size; v.size >= verifyBatch {
+			if err := v.flush(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	v.progress.Done(1, 0)
+	return nil
+}
+
+// flush checks what was gathered: at once, and where that fails, one by one.
+func (v *verification) flush(ctx context.Context) error {
+	err := v.tree.fetch(ctx, v.refs, func(_ int, content []byte) error { return nil })
+	failed := map[string]bool{}
+	for i, ref := range v.refs {
+		if err != nil {
+			one := v.tree.fetch(ctx, v.refs[i:i+1], func(int, []byte) error { return nil })
+			if k := fault.KindOf(one); one != nil && (k == fault.Unreachable || k == fault.Canceled) {
+				return one
+			}
+			if one != nil && !failed[v.paths[i]] {
+				failed[v.paths[i]] = true
+				v.report.Failures = append(v.report.Failures, Failure{v.paths[i], one.Error()})
+			}
+			if one != nil {
+				continue
+			}
+		}
+		v.report.Blocks++
+		v.report.Bytes += ref.Size
+		v.progress.Done(0, ref.Size)
+	}
+	v.refs, v.paths, v.size = v.refs[:0], v.paths[:0], 0
+	return nil
+}
