@@ -17,6 +17,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/client/list"
 	"parsec/internal/client/transfer"
+	"parsec/internal/client/tree"
 	"parsec/internal/format/manifest"
 )
 
@@ -112,7 +113,7 @@ func (x *export) add(ctx context.Context, e Entry, to string, depth int) error {
 	case manifest.Folder:
 		return x.addFolder(ctx, e, to, depth)
 	case manifest.Symlink:
-		if err := CheckTarget(e.Target(), depth-1); err != nil {
+		if err := tree.CheckTarget(e.Target(), max(0, depth-1)); err != nil {
 			x.tally.Skipped(x.tree.address(e.Path), fmt.Errorf("link %s: %w", x.tree.address(e.Path), err))
 			return nil
 		}

@@ -168,6 +168,9 @@ func (im *importer) addLink(from, name string, info fs.FileInfo, to target) erro
 		return &unreadable{err}
 	}
 	points = filepath.ToSlash(points)
+	if err := manifest.CheckTarget(points); err != nil {
+		return err
+	}
 	if e, ok := to.there[name]; ok && im.update && e.Target() == points && e.Manifest.Modified == info.ModTime().UnixNano() {
 		im.tally.Done(1, 0)
 		return nil
