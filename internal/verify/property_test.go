@@ -68,7 +68,7 @@ func (r *reader) sameAs(t *rapid.T, l *life) {
 }
 
 // steps is the length of a history.
-const steps = 60
+const steps = 40
 
 // The state of a workspace follows from its log and from what its records saw
 // of the organization, not from how much more of it a reader knows.
