@@ -182,8 +182,8 @@ func (p *Person) greet(inv session.Invitation, name string) *Person {
 	group, ctx := errgroup.WithContext(p.t.Context())
 	group.Go(func() error { return wrap("greet", p.Greet(ctx, inv.Token, here)) })
 	group.Go(func() error {
-		h, err := q.Place.Claim(ctx, inv.Link, session.Newcomer{
-			Name: name, Label: "new of " + name, Lock: q.lock, Meet: func(invitation.Statement) error { return nil },
+		h, err := q.Place.Claim(ctx, inv.Link, func(invitation.Statement) (session.Newcomer, error) {
+			return session.Newcomer{Name: name, Label: "new of " + name, Lock: q.lock}, nil
 		}, there)
 		if err == nil {
 			q.keep(h)

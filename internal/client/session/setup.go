@@ -210,14 +210,15 @@ type Newcomer struct {
 	Label string
 	// Lock protects the new device.
 	Lock device.Lock
-	// Meet is shown the invitation before anything starts; nothing vouches for
-	// it but the codes that follow. An error ends the claim.
-	Meet func(st invitation.Statement) error
 }
 
 // Claim runs the claimer's side of an enrollment to its end, and returns the
 // session of the new device. Nothing is stored before the codes matched.
-func (p Place) Claim(ctx context.Context, link invitation.Link, n Newcomer, codes Codes) (h *Held, err error) {
+//
+// meet is shown the invitation before anything starts, and says who claims it;
+// nothing vouches for the invitation but the codes that follow. Its error ends
+// the claim.
+func (p Place) Claim(ctx context.Context, link invitation.Link, meet func(invitation.Statement) (Newcomer, error), codes Codes) (h *Held, err error) {
 	if link.Organization.IsZero() {
 		return nil, fault.WithHint(fault.Errorf(fault.Usage, "claim invitation: this link bootstraps an organization"), "use `parsec org bootstrap` with it")
 	}
@@ -237,7 +238,8 @@ func (p Place) Claim(ctx context.Context, link invitation.Link, n Newcomer, code
 	if err != nil {
 		return nil, err
 	}
-	if err := n.Meet(c.Invitation()); err != nil {
+	n, err := meet(c.Invitation())
+	if err != nil {
 		return nil, err
 	}
 	if err := p.countClaim(link); err != nil {
