@@ -67,8 +67,10 @@ type workspaceState struct {
 	Time         int64
 	// Effective is the largest organization index in any record's `seen`.
 	Effective uint64
-	// Barrier is the index of the newest record that is no commit or heartbeat.
-	Barrier uint64
+	// Barrier is the index of the newest record that is no commit or heartbeat,
+	// and BarrierTime the log's time there.
+	Barrier     uint64
+	BarrierTime int64
 	// Restructured is the index of the newest restructuring commit.
 	Restructured uint64
 	// Covered is the organization index up to which no revocation calls for
@@ -122,7 +124,7 @@ func (w *Workspace) ID() id.Workspace { return w.s.Workspace }
 // Position returns the newest index and the head there.
 func (w *Workspace) Position() record.Position { return w.s.Position }
 
-// Time returns the newest record's time, in nanoseconds since the Unix epoch.
+// Time returns the latest time of any record, in nanoseconds since the Unix epoch.
 func (w *Workspace) Time() int64 { return w.s.Time }
 
 // Effective returns the largest organization index that any record has seen.
@@ -260,9 +262,9 @@ func (w *Workspace) Append(o *Organization, h History, s *Signed) (*Step, error)
 }
 
 func (w *Workspace) advance(r *record.Record, next record.Position) {
-	w.s.Position, w.s.Time, w.s.Effective = next, r.Time, r.Seen.Organization.Index
+	w.s.Position, w.s.Time, w.s.Effective = next, max(w.s.Time, r.Time), r.Seen.Organization.Index
 	if !r.Kind.Movable() {
-		w.s.Barrier = next.Index
+		w.s.Barrier, w.s.BarrierTime = next.Index, w.s.Time
 	}
 	i, known := w.author(r.Author)
 	if !known {
@@ -286,8 +288,8 @@ func (w *Workspace) checkPlace(o *Organization, h History, r *record.Record) err
 	case seen.Organization.Index < w.s.Effective:
 		return violation(RuleKnown, "%s record has seen index %d of the organization's log, others before it %d",
 			r.Kind, seen.Organization.Index, w.s.Effective)
-	case r.Time < w.s.Time:
-		return violation(RuleTime, "%s record is older than the one before", r.Kind)
+	case r.Time < w.oldest(r):
+		return violation(RuleTime, "%s record is older than what it follows", r.Kind)
 	}
 	if err := w.checkSeen(h, r); err != nil {
 		return err
@@ -296,6 +298,17 @@ func (w *Workspace) checkPlace(o *Organization, h History, r *record.Record) err
 		return violation(RuleSequence, "%s record has sequence number %d, want %d", r.Kind, r.Seq, want)
 	}
 	return nil
+}
+
+// oldest returns the earliest time that the next record may have: that of the
+// newest record, or for one that may land later than it saw, of the newest
+// that it must have seen. Two clocks that differ by a moment would otherwise
+// keep concurrent commits from ever landing behind each other.
+func (w *Workspace) oldest(r *record.Record) int64 {
+	if r.Kind.Movable() {
+		return w.s.BarrierTime
+	}
+	return w.s.Time
 }
 
 // checkSeen checks what the author saw of this log: all of it, but for a
@@ -605,6 +618,10 @@ func (w *Workspace) ruleCommit(o *Organization, h History, s *Signed, p record.C
 		return nil, violation(RulePlace, "a commit that restructures was signed behind index %d, not behind %d", seen, w.s.Position.Index)
 	case seen < w.s.Restructured:
 		return nil, violation(RulePlace, "%s record has seen index %d, but entries were moved or removed at %d", s.Record.Kind, seen, w.s.Restructured)
+	}
+	root := id.RootEntry(w.s.Workspace)
+	if slices.ContainsFunc(p.Changes, func(c record.Change) bool { return c.Gone() && c.Entry == root }) {
+		return nil, violation(RuleForm, "%s record removes the root folder", s.Record.Kind)
 	}
 	if err := checkVersions(h, p.Changes); err != nil {
 		return nil, err

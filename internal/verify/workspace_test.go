@@ -254,11 +254,15 @@ func TestTimeNeverGoesBackInAWorkspace(t *testing.T) {
 	runWorkspace(t, []workspaceCase{
 		{"the time of the record before is accepted", at(0), accepted},
 		{"a later time is accepted", at(1), accepted},
-		{"an earlier time is refused", at(-1), backwards},
-		{"a commit dated before another that landed first is refused", func(m *team) []byte {
+		{"a time before a record that the author must have seen is refused", at(-1), backwards},
+		{"a commit dated before another that landed first is accepted", func(m *team) []byte {
 			raw := m.commit(m.bob)
 			m.w.Append(m.alice, m.w.Changes(m.w.New()), verifytest.Later(1))
 			return raw
+		}, accepted},
+		{"another record dated before a commit that landed first is refused", func(m *team) []byte {
+			m.w.Append(m.alice, m.w.Changes(m.w.New()), verifytest.Later(2))
+			return m.w.Sign(m.alice, record.Renamed{Generation: 1, Name: []byte("x")}, func(b *record.Body) { b.Time-- })
 		}, backwards},
 		{"the beginning of time is refused", func(m *team) []byte {
 			return m.commit(m.bob, func(b *record.Body) { b.Time = math.MinInt64 })
@@ -922,6 +926,11 @@ func TestVersionsFollowEachOther(t *testing.T) {
 		{"a first version two is refused", fresh(record.Change{Version: 2, Base: 2, Manifest: digest}), version},
 		{"a first version on another's base is refused", fresh(record.Change{Version: 2, Base: 1, Manifest: digest}), version},
 		{"the removal of what never was is refused", fresh(record.Change{Version: 2}), version},
+		{"the removal of the root folder is refused", func(m *team) []byte {
+			root := id.RootEntry(m.w.ID)
+			m.w.Commit(m.bob, m.w.Put(root))
+			return m.w.Sign(m.bob, m.w.Changes(m.w.Gone(root)))
+		}, form},
 		{"a removal at version one is refused", fresh(record.Change{Version: 1}), form},
 		{"the next version as a delta is accepted", put(3, 1), accepted},
 		{"the next version as a snapshot is accepted", put(3, 3), accepted},

@@ -98,7 +98,6 @@ type arriving struct {
 	err   error // of opening, or the first of writing
 	temp  string
 	file  *os.File
-	fails sync.Once
 }
 
 // piece is where in a file a block belongs.

@@ -34,9 +34,7 @@ type manifestState struct {
 }
 
 func (s *Session) restoreManifest(ctx context.Context) error {
-	for _, w := range s.device.Enrolled.Workspaces {
-		s.manifest.content.Workspaces = append(s.manifest.content.Workspaces, w)
-	}
+	s.manifest.content.Workspaces = slices.Clone(s.device.Enrolled.Workspaces)
 	kept, found, err := s.local.State.UserManifest(ctx)
 	if err != nil || !found {
 		return err

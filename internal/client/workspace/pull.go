@@ -26,7 +26,7 @@ func (w *Workspace) PullLog(ctx context.Context) error {
 			}
 			claimed = b.Position
 		}
-		return w.accept(ctx, b.Records, asked)
+		return w.accept(ctx, b.Records)
 	})
 	if err != nil {
 		return fmt.Errorf("pull %s: %w", w.what(), err)
@@ -51,7 +51,9 @@ func (w *Workspace) PullLog(ctx context.Context) error {
 }
 
 // accept verifies records and remembers them, in the state before the cache.
-func (w *Workspace) accept(ctx context.Context, raw [][]byte, asked uint64) error {
+// What was asked for moves only with the whole answer: a record of its second
+// half may be older than a revocation that its first half covers.
+func (w *Workspace) accept(ctx context.Context, raw [][]byte) error {
 	if len(raw) == 0 {
 		return nil
 	}
@@ -66,7 +68,7 @@ func (w *Workspace) accept(ctx context.Context, raw [][]byte, asked uint64) erro
 		h.note(step)
 		records = append(records, store.Record{Index: step.Position.Index, Head: step.Position.Head, Raw: r})
 	}
-	if err := w.remember(ctx, next, records, asked); err != nil {
+	if err := w.remember(ctx, next, records, w.asked); err != nil {
 		return err
 	}
 	return w.cacheVersions(ctx, h.versions, next.Position(), nil)
