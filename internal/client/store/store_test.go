@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -371,6 +372,38 @@ func TestChildrenAreFoundByNameByFolderAndByEntry(t *testing.T) {
 	slices.SortFunc(listed, byName)
 	slices.SortFunc(children[1:], byName)
 	same(t, listed, children[1:])
+}
+
+func TestNoLookupInTheCacheReadsAWholeWorkspace(t *testing.T) {
+	ctx := t.Context()
+	s := newStore(t)
+	w, e := id.New[id.Workspace](), id.New[id.Entry]()
+	must(s.Cache.Mark(ctx, w))(t)
+	must(s.Cache.Newest(ctx, w, []id.Entry{e}))(t)
+	must(s.Cache.Chains(ctx, w, make([]id.Entry, 1)))(t)
+	must(s.Cache.Places(ctx, w, e))(t)
+	collect(t, s.Cache.Entries(ctx, w))
+	collect(t, s.Cache.Children(ctx, w, e, ""))
+	if _, _, err := s.Cache.Child(ctx, w, e, "name"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Cache.Folder(ctx, w, e); err != nil {
+		t.Fatal(err)
+	}
+	plans := must(s.Cache.Plans(ctx))(t)
+	if len(plans) < 8 {
+		t.Errorf("%d queries, want at least 8", len(plans))
+	}
+	for query, steps := range plans {
+		if strings.Contains(query, "FROM mark") { // of which each workspace has one row
+			continue
+		}
+		for _, step := range steps {
+			if strings.HasSuffix(step, "(workspace=?)") || strings.HasPrefix(step, "SCAN") && step != "SCAN CONSTANT ROW" && step != "SCAN wanted" {
+				t.Errorf("%s\nreads a whole workspace: %s", query, step)
+			}
+		}
+	}
 }
 
 func TestChildrenAreReplacedRemovedAndCleared(t *testing.T) {
