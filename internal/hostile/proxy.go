@@ -53,6 +53,7 @@ type Proxy struct {
 	mu        sync.Mutex // guards what follows
 	lies      map[string]func(*Exchange)
 	transfers map[string]func(*Transfer)
+	answers   map[string]http.HandlerFunc
 	gate      func(*http.Request) (status int)
 	log       []Recorded
 }
@@ -71,7 +72,7 @@ func New(t testing.TB, server string) *Proxy {
 	t.Helper()
 	p := &Proxy{
 		server: strings.TrimSuffix(server, "/"), client: &http.Client{Transport: &http.Transport{DisableCompression: true}},
-		lies: map[string]func(*Exchange){}, transfers: map[string]func(*Transfer){},
+		lies: map[string]func(*Exchange){}, transfers: map[string]func(*Transfer){}, answers: map[string]http.HandlerFunc{},
 	}
 	listener := httptest.NewServer(p)
 	t.Cleanup(func() {
@@ -96,7 +97,7 @@ func (p *Proxy) SetServer(url string) {
 func (p *Proxy) Lie(procedure string, lie func(*Exchange)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lies["/parsec.v1."+procedure] = lie
+	p.lies[Path(procedure)] = lie
 }
 
 // LieAboutBlocks alters every transfer at a path, like "/blocks/download".
@@ -115,12 +116,24 @@ func (p *Proxy) Gate(gate func(*http.Request) (status int)) {
 	p.gate = gate
 }
 
+// Answer answers every request at a path, like "/blocks/upload", in the
+// server's place, which never sees it.
+func (p *Proxy) Answer(path string, answer http.HandlerFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answers[path] = answer
+}
+
+// Path returns the path of a procedure, like "WorkspaceService/Pull".
+func Path(procedure string) string { return "/parsec.v1." + procedure }
+
 // Honest stops all lies.
 func (p *Proxy) Honest() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(p.lies)
 	clear(p.transfers)
+	clear(p.answers)
 	p.gate = nil
 }
 
@@ -170,7 +183,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	p.mu.Lock()
-	gate, lie, transfer := p.gate, p.lies[r.URL.Path], p.transfers[r.URL.Path]
+	gate, lie, transfer, own := p.gate, p.lies[r.URL.Path], p.transfers[r.URL.Path], p.answers[r.URL.Path]
 	p.mu.Unlock()
 	status := 0
 	if gate != nil {
@@ -178,6 +191,11 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if status > 0 {
 		http.Error(w, http.StatusText(status), status)
+		return
+	}
+	if own != nil {
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		own(w, r)
 		return
 	}
 	recorded := Recorded{Method: r.Method, Path: r.URL.RequestURI(), Header: r.Header.Clone(), Body: body}
