@@ -61,7 +61,6 @@ func envelope() usermanifest.Envelope {
 
 func userContent() usermanifest.Content {
 	return usermanifest.Content{
-		Written:    11,
 		Workspaces: []usermanifest.Workspace{{Workspace: id.Workspace{1}, Head: record.Position{Index: 3}, Organization: 4}},
 		Devices:    []usermanifest.Device{{Device: id.Device{1}, Label: "laptop"}},
 	}

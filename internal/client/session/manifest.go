@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -20,17 +19,13 @@ import (
 // PromiseManifest is that no user manifest is withheld, replaced or made up.
 const PromiseManifest = "authentic user manifest"
 
-// publishEvery is how often a device that only reads tells the others its heads.
-const publishEvery = time.Hour
-
 // manifestState is the newest user manifest that was accepted or written.
 type manifestState struct {
 	envelope usermanifest.Envelope
 	digest   [32]byte
 	content  usermanifest.Content
-	// moved says that something is verified that content does not hold, and
-	// urgent that the others should know at once.
-	moved, urgent bool
+	// moved says that content holds something that no version told yet.
+	moved bool
 }
 
 func (s *Session) restoreManifest(ctx context.Context) error {
@@ -153,7 +148,7 @@ func (s *Session) Verified(w id.Workspace, head record.Position, organization ui
 	switch {
 	case !known:
 		*list = slices.Insert(slices.Clone(*list), i, now)
-		s.manifest.moved, s.manifest.urgent = true, true
+		s.manifest.moved = true
 	case (*list)[i].Head.Index < head.Index:
 		*list = slices.Clone(*list)
 		(*list)[i] = now
@@ -174,17 +169,13 @@ func (s *Session) Label(d id.Device) string {
 	return ""
 }
 
-// Urgent makes the next [Session.Close] tell the user's other devices at once
-// what was verified.
-func (s *Session) Urgent() { s.manifest.urgent = true }
-
 // maxManifestTries bounds how often another device may be first.
 const maxManifestTries = 5
 
-// publishManifest writes the next user manifest if one is due.
+// publishManifest writes the next user manifest if there is something to tell.
 func (s *Session) publishManifest(ctx context.Context) error {
 	s.nameOwnDevice()
-	if !s.manifest.moved || !s.manifest.urgent && s.published().Add(publishEvery).After(s.now()) {
+	if !s.manifest.moved {
 		return nil
 	}
 	for try := 0; ; try++ {
@@ -196,15 +187,6 @@ func (s *Session) publishManifest(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// published returns the time of the newest record that the newest user
-// manifest covers, as a lower bound of when it was written.
-func (s *Session) published() time.Time {
-	if s.manifest.envelope.Version == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, s.manifest.content.Written)
 }
 
 func (s *Session) nameOwnDevice() {
@@ -221,7 +203,7 @@ func (s *Session) nameOwnDevice() {
 	} else {
 		s.manifest.content.Devices = slices.Insert(s.manifest.content.Devices, i, own)
 	}
-	s.manifest.moved, s.manifest.urgent = true, true
+	s.manifest.moved = true
 }
 
 func (s *Session) named() bool {
@@ -230,7 +212,6 @@ func (s *Session) named() bool {
 
 func (s *Session) putManifest(ctx context.Context) error {
 	content := s.manifest.content
-	content.Written = s.now().UnixNano()
 	envelope, err := seal.SealUserManifest(s.device.Organization, usermanifest.Envelope{
 		User: s.device.User, Author: s.device.Device, Version: s.manifest.envelope.Version + 1,
 		Previous: s.manifest.digest, Organization: s.org.Position(),
@@ -263,6 +244,6 @@ func (s *Session) mergeManifest(ctx context.Context) error {
 		s.Verified(w.Workspace, w.Head, w.Organization)
 	}
 	s.nameOwnDevice()
-	s.manifest.moved, s.manifest.urgent = true, true
+	s.manifest.moved = true
 	return nil
 }

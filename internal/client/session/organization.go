@@ -237,7 +237,7 @@ func (s *Session) appendDraft(ctx context.Context, d Draft) error {
 	}
 	_, err := s.Send(ctx, id.Workspace{}, Request{
 		Record: raw, Opening: d.Opening, Deliveries: d.Deliveries, Invitation: d.Invitation,
-	})
+	}, nil)
 	if err != nil {
 		return err
 	}

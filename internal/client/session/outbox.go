@@ -41,8 +41,11 @@ type Sealed struct {
 // Send keeps a request of a log, the zero workspace's being the
 // organization's, sends it, and returns the position behind its record. Only
 // an answer ends the keeping: when the server cannot be reached, the request
-// waits for the next [Session.Sync].
-func (s *Session) Send(ctx context.Context, log id.Workspace, r Request) (record.Position, error) {
+// waits for the next [Session.Sync]. accepted, if it is not nil, remembers
+// what follows from the position, in the update that ends the keeping.
+func (s *Session) Send(ctx context.Context, log id.Workspace, r Request,
+	accepted func(*store.StateTx, record.Position) error,
+) (record.Position, error) {
 	p := store.Pending{Workspace: log, Digest: sha256.Sum256(r.Record), Request: canon.Marshal(r)}
 	err := s.local.State.Update(ctx, func(tx *store.StateTx) (err error) {
 		p.Number, err = tx.Queue(p)
@@ -51,16 +54,25 @@ func (s *Session) Send(ctx context.Context, log id.Workspace, r Request) (record
 	if err != nil {
 		return record.Position{}, err
 	}
-	return s.resend(ctx, p, r)
+	return s.resend(ctx, p, r, accepted)
 }
 
-func (s *Session) resend(ctx context.Context, p store.Pending, r Request) (record.Position, error) {
+func (s *Session) resend(ctx context.Context, p store.Pending, r Request,
+	accepted func(*store.StateTx, record.Position) error,
+) (record.Position, error) {
 	at, err := s.transmit(ctx, p.Workspace, r)
 	if err != nil && !answered(err) {
 		s.settled = false
 		return at, err
 	}
-	settling := s.local.State.Update(ctx, func(tx *store.StateTx) error { return tx.Settle(p.Number) })
+	settling := s.local.State.Update(ctx, func(tx *store.StateTx) error {
+		if err == nil && accepted != nil {
+			if err := accepted(tx, at); err != nil {
+				return err
+			}
+		}
+		return tx.Settle(p.Number)
+	})
 	if err == nil {
 		err = settling
 	}
@@ -114,7 +126,7 @@ func (s *Session) settle(ctx context.Context) error {
 		if err := canon.Unmarshal(p.Request, &r); err != nil {
 			return fmt.Errorf("read kept request: %w", err)
 		}
-		if _, err := s.resend(ctx, p, r); err != nil && !answered(err) {
+		if _, err := s.resend(ctx, p, r, nil); err != nil && !answered(err) {
 			return err
 		}
 	}

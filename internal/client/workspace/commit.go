@@ -107,19 +107,21 @@ func (w *Workspace) commit(ctx context.Context, p *Proposal) error {
 	if err != nil {
 		return err
 	}
-	at, err := w.session.Send(ctx, w.id, request)
+	at, err := w.session.Send(ctx, w.id, request, func(tx *store.StateTx, at record.Position) error {
+		if at != next.Position() {
+			return nil
+		}
+		return w.write(tx, next, []store.Record{{Index: at.Index, Head: at.Head, Raw: request.Record}}, w.asked)
+	})
 	if err != nil {
 		return fmt.Errorf("commit to %s: %w", w.what(), err)
 	}
 	if at != next.Position() {
 		return w.PullLog(ctx) // others' commits came in between; ours is behind them
 	}
+	w.log = next
 	for i := range versions {
 		versions[i].Index = at.Index
-	}
-	kept := store.Record{Index: at.Index, Head: at.Head, Raw: request.Record}
-	if err := w.remember(ctx, next, []store.Record{kept}, w.asked); err != nil {
-		return err
 	}
 	w.session.Verified(w.id, at, w.asked)
 	return w.cacheVersions(ctx, versions, at, p.Derive)

@@ -46,7 +46,6 @@ func Create(ctx context.Context, s *session.Session, name string) (*Workspace, e
 	if err != nil {
 		return nil, fmt.Errorf("create workspace: %w", err)
 	}
-	s.Urgent()
 	return w, nil
 }
 
@@ -117,7 +116,7 @@ func (w *Workspace) appendRecord(ctx context.Context, p record.Payload, out *out
 	if out != nil {
 		request.Grants = out.grants
 	}
-	if _, err := w.session.Send(ctx, w.id, request); err != nil {
+	if _, err := w.session.Send(ctx, w.id, request, nil); err != nil {
 		return err
 	}
 	if out != nil && out.fresh {

@@ -76,21 +76,25 @@ func (w *Workspace) accept(ctx context.Context, raw [][]byte) error {
 
 // remember writes a verified state, and the records that led to it.
 func (w *Workspace) remember(ctx context.Context, next *verify.Workspace, records []store.Record, asked uint64) error {
-	o := w.session.Organization()
 	err := w.session.Local().State.Update(ctx, func(tx *store.StateTx) error {
-		if err := tx.Append(w.id, records...); err != nil {
-			return err
-		}
-		return tx.PutWorkspace(store.Workspace{
-			Workspace: w.id, Position: next.Position(), Organization: asked, Snapshot: next.Snapshot(), Name: w.name,
-			Role: next.Role(o, w.session.Device().User, o.Position().Index),
-		})
+		return w.write(tx, next, records, asked)
 	})
 	if err != nil {
 		return err
 	}
 	w.log, w.asked = next, asked
 	return nil
+}
+
+func (w *Workspace) write(tx *store.StateTx, next *verify.Workspace, records []store.Record, asked uint64) error {
+	if err := tx.Append(w.id, records...); err != nil {
+		return err
+	}
+	o := w.session.Organization()
+	return tx.PutWorkspace(store.Workspace{
+		Workspace: w.id, Position: next.Position(), Organization: asked, Snapshot: next.Snapshot(), Name: w.name,
+		Role: next.Role(o, w.session.Device().User, o.Position().Index),
+	})
 }
 
 // verify verifies one record as the next of the log. Where it refers to more

@@ -24,8 +24,6 @@ const MaxSize = 4 << 20
 // Content is what is sealed.
 type Content struct {
 	_ struct{} `cbor:",toarray"`
-	// Written is when, in nanoseconds since the Unix epoch.
-	Written int64
 	// Workspaces are by ascending id.
 	Workspaces []Workspace
 	// Devices are by ascending id.

@@ -134,7 +134,7 @@ func TestDecodingContentRefuses(t *testing.T) {
 		{"nothing", nil, fault.Invalid},
 		{"content without a frame", good, fault.Invalid},
 		{"something behind the content", padding.Frame(append(bytes.Clone(good), 0)), fault.Invalid},
-		{"an unknown field", padding.Frame(append(append([]byte{0x84}, good[1:]...), 0)), fault.Upgrade},
+		{"an unknown field", padding.Frame(append(append([]byte{0x83}, good[1:]...), 0)), fault.Upgrade},
 		{"workspaces out of order", encode([]usermanifest.Workspace{workspace(2), workspace(1)}, nil), fault.Invalid},
 		{"a workspace twice", encode([]usermanifest.Workspace{workspace(1), workspace(1)}, nil), fault.Invalid},
 		{"devices out of order", encode(nil, []usermanifest.Device{device(2, "a"), device(1, "b")}), fault.Invalid},
