@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"sync"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -17,37 +18,60 @@ import (
 	"parsec/internal/format/manifest"
 )
 
-// Import copies a local file or folder, and all below it, into a folder of the
-// workspace under a name. A folder is merged into one that is there; files are
-// replaced, as new versions of the same entries. Links are copied as links.
+// Source is a local file or folder to be copied, and the name of its copy. For
+// a folder, an empty name says that only what is in it is copied.
+type Source struct {
+	Path, Name string
+}
+
+// ImportAll copies local files and folders, and all below them, into a folder of
+// the workspace. A folder is merged into one that is there; files are replaced,
+// as new versions of the same entries. Links are copied as links.
 //
 // Content is committed as it goes, many files at once, so that an import that
 // breaks off leaves whole files and goes on with Update. What cannot be
 // copied is skipped and reported, and the rest goes on.
-func (t *Tree) Import(ctx context.Context, from string, into Entry, name string, o CopyOptions) error {
+func (t *Tree) ImportAll(ctx context.Context, from []Source, into Entry, o CopyOptions) error {
 	return t.importing(ctx, o, func(ctx context.Context, im *importer) error {
-		info, err := os.Lstat(from)
+		to, err := im.into(ctx, into)
 		if err != nil {
-			return fault.Errorf(fault.NotFound, "copy %s: %w", from, errors.Unwrap(err))
-		}
-		to := target{folder: into.ID, path: into.Path}
-		if to.there, err = im.tree.named(ctx, into); err != nil {
 			return err
 		}
-		return im.add(ctx, from, name, info, to)
+		for _, s := range from {
+			if s.Name == "" {
+				err = im.addChildren(ctx, s.Path, to)
+			} else {
+				err = im.addSource(ctx, s, to)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+// Import copies one local file or folder, as [Tree.ImportAll] does.
+func (t *Tree) Import(ctx context.Context, from string, into Entry, name string, o CopyOptions) error {
+	return t.ImportAll(ctx, []Source{{from, name}}, into, o)
+}
+
+func (im *importer) addSource(ctx context.Context, s Source, to target) error {
+	info, err := os.Lstat(s.Path)
+	if err != nil {
+		return fault.Errorf(fault.NotFound, "copy %s: %w", s.Path, errors.Unwrap(err))
+	}
+	return im.add(ctx, s.Path, s.Name, info, to)
 }
 
 // ImportStream copies what r gives into one file of the workspace.
 func (t *Tree) ImportStream(ctx context.Context, r io.Reader, into Entry, name string, o CopyOptions) error {
 	return t.importing(ctx, o, func(ctx context.Context, im *importer) error {
-		to := target{folder: into.ID, path: into.Path}
-		var err error
-		if to.there, err = im.tree.named(ctx, into); err != nil {
+		to, err := im.into(ctx, into)
+		if err != nil {
 			return err
 		}
-		now := t.now()
-		w := newWrite(name, to, now)
+		w := newWrite(name, to, t.now())
 		body, err := im.stream(ctx, w, r)
 		if err != nil {
 			return err
@@ -59,11 +83,16 @@ func (t *Tree) ImportStream(ctx context.Context, r io.Reader, into Entry, name s
 func (t *Tree) importing(ctx context.Context, o CopyOptions, produce func(context.Context, *importer) error) error {
 	im := &importer{tree: t, update: o.Update, tally: o.tally()}
 	b := &batch{tree: t, tally: im.tally}
+	commit := func(ctx context.Context, writes []*write) error {
+		im.mu.Lock()
+		defer im.mu.Unlock()
+		return b.add(ctx, writes)
+	}
 	err := transfer.Upload(ctx, t.Transfer, t.ws.Place(), t.ws.Session().Server(),
 		func(ctx context.Context, out *transfer.Outgoing[*write]) error {
 			im.out = out
 			return produce(ctx, im)
-		}, b.add)
+		}, commit)
 	if err == nil {
 		err = b.commit(ctx)
 	}
@@ -72,10 +101,19 @@ func (t *Tree) importing(ctx context.Context, o CopyOptions, produce func(contex
 
 // importer is the producer of an import.
 type importer struct {
+	mu     sync.Mutex // guards tree, which the commits of what is produced use too
 	tree   *Tree
 	update bool
 	tally  *tally
 	out    *transfer.Outgoing[*write]
+}
+
+// into returns a folder to be copied into.
+func (im *importer) into(ctx context.Context, folder Entry) (target, error) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	there, err := im.tree.named(ctx, folder)
+	return target{folder: folder.ID, path: folder.Path, there: there}, err
 }
 
 // target is a folder that is copied into, with the entries that were there.
@@ -128,21 +166,22 @@ type unreadable struct{ error }
 func (u *unreadable) Unwrap() error { return u.error }
 
 func (im *importer) addFolder(ctx context.Context, from, name string, info fs.FileInfo, to target) error {
-	below := target{path: path.Join(to.path, name)}
-	there, exists := to.there[name]
-	if exists && there.Kind == manifest.Folder {
-		below.folder = there.ID
-		var err error
-		if below.there, err = im.tree.named(ctx, there); err != nil {
+	if there, exists := to.there[name]; exists && there.Kind == manifest.Folder {
+		below, err := im.into(ctx, there)
+		if err != nil {
 			return err
 		}
-	} else {
-		w := newWrite(name, to, info.ModTime().UnixNano())
-		below.folder = w.entry
-		if err := im.complete(w, manifest.FolderBody{}); err != nil {
-			return err
-		}
+		return im.addChildren(ctx, from, below)
 	}
+	w := newWrite(name, to, info.ModTime().UnixNano())
+	if err := im.complete(w, manifest.FolderBody{}); err != nil {
+		return err
+	}
+	return im.addChildren(ctx, from, target{folder: w.entry, path: path.Join(to.path, name)})
+}
+
+// addChildren copies what is in a local folder.
+func (im *importer) addChildren(ctx context.Context, from string, below target) error {
 	entries, err := os.ReadDir(from)
 	if err != nil {
 		im.tally.Skipped(from, fmt.Errorf("copy %s: %w", from, err))
