@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"crypto/sha256"
+	"maps"
 	"slices"
 	"time"
 
@@ -40,8 +41,12 @@ func (t *Tree) commit(ctx context.Context, e edit, base *merge.Base) ([]merge.No
 		if err := t.pull(ctx); err != nil {
 			return nil, err
 		}
+		v := newView(t)
+		if err := v.lookAhead(ctx, slices.Collect(maps.Keys(e.blocks))); err != nil {
+			return nil, err
+		}
 		var err error
-		plan, err = merge.Rebase(ctx, view{t}, base, e.ops, t.mergeConfig())
+		plan, err = merge.Rebase(ctx, v, base, e.ops, t.mergeConfig())
 		if err != nil {
 			return nil, err
 		}
@@ -142,7 +147,7 @@ func (t *Tree) nextFolder(ctx context.Context, put merge.Put, loose *loosePages)
 		if put.Fresh {
 			return nil, nil, nil
 		}
-		children, err := view{t}.Children(ctx, put.Entry)
+		children, err := newView(t).Children(ctx, put.Entry)
 		return children, facts.Marks, err
 	}
 	next, err := tree.Write(ctx, facts.Shape, put.Changes, before, loose)
@@ -191,7 +196,7 @@ func (t *Tree) sweep(ctx context.Context, plan *merge.Plan) error {
 			for i, gone := range some {
 				entries[i] = gone.Entry
 			}
-			still, err := merge.Sweep(ctx, view{t}, t.Root(), entries)
+			still, err := merge.Sweep(ctx, newView(t), t.Root(), entries)
 			if err != nil {
 				return nil, err
 			}
@@ -279,13 +284,10 @@ type batch struct {
 	files int
 }
 
-// commitSize is how many entries a commit of an import writes.
-const commitSize = 1000
-
 func (b *batch) add(ctx context.Context, writes []*write) error {
 	for _, w := range writes {
 		b.put(w)
-		if b.count >= commitSize {
+		if b.count >= b.tree.CommitSize {
 			if err := b.commit(ctx); err != nil {
 				return err
 			}
@@ -366,11 +368,12 @@ func (t *Tree) see(ctx context.Context, ops []merge.Op, base *merge.Base) error 
 			above[c.At.Folder] = true
 		}
 	}
+	v := newView(t)
 	for folder := range above {
 		if made[folder] {
 			continue
 		}
-		if err := base.See(ctx, view{t}, folder); err != nil {
+		if err := base.See(ctx, v, folder); err != nil {
 			return err
 		}
 	}

@@ -29,6 +29,9 @@ type Tree struct {
 	cache *store.Cache
 	// Transfer bounds what is under way to and from the server.
 	Transfer transfer.Config
+	// CommitSize is how many entries a commit of a copy writes at least, but
+	// for the last; 1,000 by default.
+	CommitSize int
 }
 
 // Open opens the tree of the workspace with a name or id, and pulls it.
@@ -37,7 +40,7 @@ func Open(ctx context.Context, s *session.Session, name string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{ws: ws, cache: s.Local().Cache}
+	t := &Tree{ws: ws, cache: s.Local().Cache, CommitSize: 1000}
 	if err := ws.Maintain(ctx); err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func (t *Tree) Remove(ctx context.Context, p string, recursive bool) error {
 	if remove.Seen, err = t.seen(ctx, e); err != nil {
 		return err
 	}
-	if remove.Below, err = merge.LookBelow(ctx, view{t}, e.ID); err != nil {
+	if remove.Below, err = merge.LookBelow(ctx, newView(t), e.ID); err != nil {
 		return err
 	}
 	return t.do(ctx, remove)

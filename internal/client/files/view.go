@@ -10,18 +10,53 @@ import (
 	"parsec/internal/format/manifest"
 )
 
-// view is the newest verified tree, for package merge.
-type view struct{ t *Tree }
+// view is the newest verified tree, for package merge. It remembers what does
+// not change while it is used.
+type view struct {
+	t *Tree
+	// ahead holds chains that were looked up together, at a fifth of what
+	// each costs by itself.
+	ahead map[id.Entry][]store.Version
+	// complete are folders known to be so; to tell reads their whole chains.
+	complete map[id.Entry]bool
+}
 
-var _ merge.View = view{}
+var _ merge.View = (*view)(nil)
+
+func newView(t *Tree) *view {
+	return &view{t, map[id.Entry][]store.Version{}, map[id.Entry]bool{}}
+}
+
+// lookAhead looks up entries that will be asked for.
+func (v *view) lookAhead(ctx context.Context, entries []id.Entry) error {
+	chains, err := v.t.chains(ctx, entries)
+	if err != nil {
+		return err
+	}
+	for i, e := range entries {
+		v.ahead[e] = chains[i]
+	}
+	return nil
+}
+
+func (v *view) chain(ctx context.Context, e id.Entry) ([]store.Version, error) {
+	if chain, ok := v.ahead[e]; ok {
+		return chain, nil
+	}
+	chains, err := v.t.chains(ctx, []id.Entry{e})
+	if err != nil {
+		return nil, err
+	}
+	return chains[0], nil
+}
 
 // Entry implements [merge.View].
-func (v view) Entry(ctx context.Context, e id.Entry) (merge.State, error) {
-	chains, err := v.t.chains(ctx, []id.Entry{e})
-	if err != nil || len(chains[0]) == 0 {
+func (v *view) Entry(ctx context.Context, e id.Entry) (merge.State, error) {
+	chain, err := v.chain(ctx, e)
+	if err != nil || len(chain) == 0 {
 		return merge.State{}, err
 	}
-	newest := chains[0][len(chains[0])-1]
+	newest := chain[len(chain)-1]
 	state := merge.State{Version: newest.Number, Gone: newest.Gone}
 	if newest.Gone {
 		return state, nil
@@ -47,9 +82,12 @@ func nodeOf(m manifest.Manifest, body manifest.Body) merge.Node {
 }
 
 // Child implements [merge.View].
-func (v view) Child(ctx context.Context, folder id.Entry, name string) (manifest.Child, bool, error) {
-	if err := v.t.complete(ctx, folder); err != nil {
-		return manifest.Child{}, false, err
+func (v *view) Child(ctx context.Context, folder id.Entry, name string) (manifest.Child, bool, error) {
+	if !v.complete[folder] {
+		if err := v.t.complete(ctx, folder); err != nil {
+			return manifest.Child{}, false, err
+		}
+		v.complete[folder] = true
 	}
 	c, found, err := v.t.cache.Child(ctx, v.t.ws.ID(), folder, name)
 	return childOf(c), found, err
@@ -60,7 +98,7 @@ func childOf(c store.Child) manifest.Child {
 }
 
 // Children implements [merge.View].
-func (v view) Children(ctx context.Context, folder id.Entry) ([]manifest.Child, error) {
+func (v *view) Children(ctx context.Context, folder id.Entry) ([]manifest.Child, error) {
 	places, err := v.t.children(ctx, place{"/", folder, manifest.Folder})
 	if err != nil {
 		return nil, err
@@ -73,7 +111,7 @@ func (v view) Children(ctx context.Context, folder id.Entry) ([]manifest.Child, 
 }
 
 // Parent implements [merge.View].
-func (v view) Parent(ctx context.Context, e id.Entry) (merge.Place, bool, error) {
+func (v *view) Parent(ctx context.Context, e id.Entry) (merge.Place, bool, error) {
 	found, ok, err := v.t.parent(ctx, e)
 	if err != nil || !ok {
 		return merge.Place{}, false, err
