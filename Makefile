@@ -12,15 +12,15 @@ PURE := ./internal/base/... ./internal/format/... ./internal/verify/... \
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 30s
 
-.PHONY: build demo test lint cross test-race test-single bench fuzz generate generate-check clean
+.PHONY: build demo test lint cross test-race test-single test-real bench fuzz generate generate-check clean
 
 build: ## both programs, into bin/
 	$(GO) build -trimpath -o bin/ ./cmd/...
 
 demo: build ## a server, an organization, two people and a shared workspace, narrated
-	bin/parsec demo
+	bin/parsec demo --source "$$($(GO) env GOROOT)/src"
 
-test: lint cross test-race test-single ## everything that must hold before a change goes in
+test: lint cross test-race test-single test-real ## everything that must hold before a change goes in
 
 lint:
 	@echo "== format, vet, staticcheck, go.mod"
@@ -41,6 +41,10 @@ test-race:
 test-single:
 	@echo "== pure packages, with one processor"
 	GOMAXPROCS=1 $(GO) test $(PURE)
+
+test-real:
+	@echo "== inputs as people have them: the Go source tree, 3 GiB, 10,000 files in a folder"
+	$(GO) test -tags real -run '^TestReal' ./internal/client/files
 
 bench: build ## the figures of docs/performance.md, on this machine
 	$(GO) run ./internal/bench -bin bin

@@ -53,7 +53,7 @@ func floors() []floor {
 		}},
 		{name: "4 session", side: "client", packages: []string{"internal/client/transfer", "internal/client/session"}},
 		{name: "5 workspace", side: "client", packages: []string{"internal/client/workspace"}},
-		{name: "6 files", side: "client", packages: []string{"internal/client/files"}},
+		{name: "6 files", side: "client", packages: []string{"internal/client/files", "internal/client/demo"}},
 		{name: "7 command line", side: "client", packages: []string{"internal/client/cli"}},
 
 		{name: "programs", packages: []string{"cmd/*"}},
@@ -64,7 +64,7 @@ func floors() []floor {
 func forTests() []string {
 	return []string{
 		"internal/layout", "internal/hostile", "internal/format/golden", "internal/verify/verifytest",
-		"internal/server/meta/metatest", "internal/server/blob/blobtest", "internal/server/servertest",
+		"internal/server/meta/metatest", "internal/server/blob/blobtest", "internal/server/servertest", "internal/client/clienttest",
 	}
 }
 

@@ -136,7 +136,6 @@ func (s *stage) client(ctx context.Context, who string, args ...string) *exec.Cm
 	cmd := exec.CommandContext(ctx, s.Client, append([]string{
 		"--home", s.path(who), "--password-file", s.path(who + ".password"),
 	}, args...)...)
-	cmd.Env = os.Environ()
 	return cmd
 }
 
