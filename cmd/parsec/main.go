@@ -1,0 +1,29 @@
+// Command parsec shares folders through a server that learns nothing. This
+// package gives the command line its surroundings; the rest is in internal/client/cli.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"parsec/internal/client/cli"
+	"parsec/internal/client/device"
+)
+
+func main() { os.Exit(run()) }
+
+// run runs the program and returns its exit status. The first signal ends it in
+// an orderly way, a second one at once.
+func run() int {
+	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer restore()
+	defer context.AfterFunc(ctx, restore)()
+	return cli.Run(ctx, cli.Program{
+		Args:  os.Args[1:],
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Environment: os.LookupEnv,
+		Keyring:     device.SystemKeyring{},
+	})
+}

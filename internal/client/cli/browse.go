@@ -1,0 +1,383 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/client/files"
+	"parsec/internal/client/session"
+	"parsec/internal/cmdline"
+	"parsec/internal/format/manifest"
+)
+
+// desk is a session with the trees that a command has opened in it.
+type desk struct {
+	*session.Session
+	trees map[string]*files.Tree
+}
+
+// onDesk opens a session for a command on files.
+func (r *run) onDesk(c *cobra.Command, act func(context.Context, *desk) error) error {
+	return r.with(c, func(ctx context.Context, s *session.Session) error {
+		return act(ctx, &desk{s, map[string]*files.Tree{}})
+	})
+}
+
+// tree returns the tree of a workspace, which is opened once: also where it is
+// called by its name here and by its id there.
+func (d *desk) tree(ctx context.Context, name string) (*files.Tree, error) {
+	if t, ok := d.trees[name]; ok {
+		return t, nil
+	}
+	t, err := files.Open(ctx, d.Session, name)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range d.trees {
+		if other.Workspace().ID() == t.Workspace().ID() {
+			t = other
+		}
+	}
+	d.trees[name] = t
+	return t, nil
+}
+
+// found is an entry with the tree and the workspace's name that it was asked by.
+type found struct {
+	files.Entry
+	tree      *files.Tree
+	workspace string
+}
+
+func (f found) address(p string) string { return f.workspace + ":" + p }
+
+// stat returns the entry at an address.
+func (d *desk) stat(ctx context.Context, a address) (found, error) {
+	t, err := d.tree(ctx, a.workspace)
+	if err != nil {
+		return found{}, err
+	}
+	e, err := t.Stat(ctx, a.path)
+	return found{e, t, a.workspace}, err
+}
+
+// onEach opens a session and calls act with the entry at each address.
+func (r *run) onEach(c *cobra.Command, args []string, act func(context.Context, found) error) error {
+	var all []address
+	for _, arg := range args {
+		a, err := parseRemote(arg, runtime.GOOS)
+		if err != nil {
+			return err
+		}
+		all = append(all, a)
+	}
+	return r.onDesk(c, func(ctx context.Context, d *desk) error {
+		for _, a := range all {
+			f, err := d.stat(ctx, a)
+			if err != nil {
+				return err
+			}
+			if err := act(ctx, f); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// entry is an entry in JSON.
+type entry struct {
+	Name       string  `json:"name"`
+	Path       string  `json:"path"`
+	Kind       string  `json:"kind"`
+	Size       uint64  `json:"size"`
+	Modified   *string `json:"modified"`
+	Version    uint64  `json:"version"`
+	Executable bool    `json:"executable"`
+	Target     *string `json:"target"`
+}
+
+func entryOf(e files.Entry) entry {
+	shown := entry{
+		Name: e.Name(), Path: e.Path, Kind: e.Kind.String(), Size: e.Size(),
+		Version: e.Version.Number, Executable: e.Executable(),
+	}
+	if e.Version.Number > 0 { // the root folder of an empty workspace has no time
+		at := cmdline.Time(e.Manifest.Modified)
+		shown.Modified = &at
+	}
+	if e.Kind == manifest.Symlink {
+		target := e.Target()
+		shown.Target = &target
+	}
+	return shown
+}
+
+// cells returns an entry as a line of a table.
+func cells(e files.Entry, name string) []string {
+	kind, size, modified := "-", strconv.FormatUint(e.Size(), 10), "-"
+	switch {
+	case e.Kind == manifest.Folder:
+		kind, size = "d", "-"
+	case e.Kind == manifest.Symlink:
+		kind, name = "l", name+" -> "+e.Target()
+	case e.Executable():
+		kind = "x"
+	}
+	if e.Version.Number > 0 {
+		modified = cmdline.LocalTime(e.Manifest.Modified)
+	}
+	return []string{kind, size, modified, name}
+}
+
+func (r *run) ls() *cobra.Command {
+	var long, recursive bool
+	c := &cobra.Command{
+		Use:   "ls WORKSPACE:[/PATH]...",
+		Short: "List folders",
+		Long: `Lists what is in folders, by name. With -l each line begins with the kind (d for
+a folder, l for a link, x for an executable file), the size in bytes, and when
+it was modified.`,
+		Example: `  parsec ls -l plans:/
+  parsec ls -R --json plans:/2026`,
+		Args: cobra.MinimumNArgs(1),
+	}
+	c.Flags().BoolVarP(&long, "long", "l", false, "show kind, size and time")
+	c.Flags().BoolVarP(&recursive, "recursive", "R", false, "go down into folders")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		l := &listing{r: r, long: long, recursive: recursive, headed: recursive || len(args) > 1, all: []entry{}}
+		if err := r.onEach(c, args, l.add); err != nil {
+			return err
+		}
+		if r.json {
+			return cmdline.WriteJSON(r.Stdout, l.all)
+		}
+		return nil
+	}
+	return r.asJSON(c)
+}
+
+// listing is one run of ls.
+type listing struct {
+	r               *run
+	long, recursive bool
+	// headed says that each folder's list has a title.
+	headed, begun bool
+	all           []entry
+}
+
+func (l *listing) add(ctx context.Context, f found) error {
+	list, err := f.tree.List(ctx, f.Entry)
+	if err != nil {
+		return err
+	}
+	if err := l.write(f, list); err != nil || !l.recursive {
+		return err
+	}
+	for _, e := range list {
+		if e.Kind == manifest.Folder && e.ID != f.ID {
+			if err := l.add(ctx, found{e, f.tree, f.workspace}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (l *listing) write(f found, list []files.Entry) error {
+	if l.r.json {
+		for _, e := range list {
+			l.all = append(l.all, entryOf(e))
+		}
+		return nil
+	}
+	out, console := l.r.Stdout, l.r.console
+	if l.headed && f.Kind == manifest.Folder {
+		if l.begun {
+			fmt.Fprintln(out)
+		}
+		fmt.Fprintln(out, console.Shown(f.address(f.Path))+":")
+	}
+	l.begun = true
+	if l.long {
+		var rows [][]string
+		for _, e := range list {
+			rows = append(rows, cells(e, e.Name()))
+		}
+		return cmdline.WriteTable(out, rows)
+	}
+	for _, e := range list {
+		if _, err := fmt.Fprintln(out, console.Shown(e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) tree() *cobra.Command {
+	return r.asJSON(&cobra.Command{
+		Use:   "tree WORKSPACE:[/PATH]...",
+		Short: "Draw folders with all that is in them",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			all := []entry{}
+			err := r.onEach(c, args, func(ctx context.Context, f found) error {
+				if r.json {
+					return f.tree.Walk(ctx, f.Entry, func(e files.Entry) error {
+						all = append(all, entryOf(e))
+						return nil
+					})
+				}
+				if _, err := fmt.Fprintln(r.Stdout, cmdline.Safe(f.address(f.Path))); err != nil {
+					return err
+				}
+				return draw(ctx, r.Stdout, f.tree, f.Entry, "")
+			})
+			if err == nil && r.json {
+				err = cmdline.WriteJSON(r.Stdout, all)
+			}
+			return err
+		},
+	})
+}
+
+// draw draws what is in a folder, behind the branches that lead there.
+func draw(ctx context.Context, w io.Writer, t *files.Tree, folder files.Entry, branches string) error {
+	if folder.Kind != manifest.Folder {
+		return nil
+	}
+	all, err := t.List(ctx, folder)
+	if err != nil {
+		return err
+	}
+	for i, e := range all {
+		branch, below := "├── ", "│   "
+		if i == len(all)-1 {
+			branch, below = "└── ", "    "
+		}
+		name := e.Name()
+		if e.Kind == manifest.Symlink {
+			name += " -> " + e.Target()
+		}
+		if _, err := fmt.Fprintln(w, branches+branch+cmdline.Safe(name)); err != nil {
+			return err
+		}
+		if err := draw(ctx, w, t, e, branches+below); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) find() *cobra.Command {
+	return r.asJSON(&cobra.Command{
+		Use:   "find WORKSPACE:[/PATH] PATTERN",
+		Short: "Find entries by their names",
+		Long: `Prints the path of each entry, at or below a folder, whose name fits a pattern:
+* stands for any characters, ? for one, [abc] for one of these. Quote the pattern,
+so that the shell leaves it alone.`,
+		Example: `  parsec find plans:/ '*.pdf'`,
+		Args:    cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			pattern := args[1]
+			if _, err := path.Match(pattern, ""); err != nil {
+				return fault.Errorf(fault.Usage, "%q is not a pattern: %w", pattern, err)
+			}
+			all := []entry{}
+			err := r.onEach(c, args[:1], func(ctx context.Context, f found) error {
+				return f.tree.Walk(ctx, f.Entry, func(e files.Entry) error {
+					if fits, _ := path.Match(pattern, e.Name()); !fits || e.Path == "/" {
+						return nil
+					}
+					if r.json {
+						all = append(all, entryOf(e))
+						return nil
+					}
+					_, err := fmt.Fprintln(r.Stdout, r.console.Shown(f.address(e.Path)))
+					return err
+				})
+			})
+			if err == nil && r.json {
+				err = cmdline.WriteJSON(r.Stdout, all)
+			}
+			return err
+		},
+	})
+}
+
+func (r *run) stat() *cobra.Command {
+	return r.asJSON(&cobra.Command{
+		Use:   "stat WORKSPACE:[/PATH]...",
+		Short: "Show all about entries",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			all := []entry{}
+			var rows [][]string
+			err := r.onEach(c, args, func(_ context.Context, f found) error {
+				if len(rows) > 0 {
+					rows = append(rows, []string{""})
+				}
+				all = append(all, entryOf(f.Entry))
+				rows = append(rows, statRows(f)...)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			return r.print(all, func() [][]string { return rows })
+		},
+	})
+}
+
+func statRows(f found) [][]string {
+	e := entryOf(f.Entry)
+	rows := [][]string{
+		{"path", f.address(e.Path)},
+		{"kind", e.Kind},
+		{"size", fmt.Sprintf("%d (%s)", e.Size, cmdline.Size(e.Size))},
+		{"version", fmt.Sprint(e.Version)},
+		{"entry", f.ID.String()},
+	}
+	if e.Modified != nil {
+		rows = append(rows, []string{"modified", *e.Modified}, []string{"created", cmdline.Time(f.Manifest.Created)},
+			[]string{"written by", author(f)})
+	}
+	if e.Kind == manifest.File.String() {
+		rows = append(rows, []string{"executable", strconv.FormatBool(e.Executable)})
+	}
+	if e.Target != nil {
+		rows = append(rows, []string{"target", *e.Target})
+	}
+	return rows
+}
+
+// author returns whose device signed the newest version of an entry.
+func author(f found) string {
+	s := f.tree.Workspace().Session()
+	d, ok := s.Organization().Device(f.Version.Author)
+	if !ok {
+		return "-"
+	}
+	return strings.TrimSpace(s.EmailOf(d.User) + " " + s.Label(d.ID))
+}
+
+func (r *run) cat() *cobra.Command {
+	return &cobra.Command{
+		Use:   "cat WORKSPACE:/PATH...",
+		Short: "Write the content of files to standard output",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return r.onEach(c, args, func(ctx context.Context, f found) error {
+				return f.tree.Content(ctx, f.Entry, r.Stdout)
+			})
+		},
+	}
+}

@@ -1,0 +1,228 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/client/cli/terminal"
+	"parsec/internal/client/files"
+	"parsec/internal/format/manifest"
+)
+
+func (r *run) cp() *cobra.Command {
+	job := &copying{r: r}
+	c := &cobra.Command{
+		Use:   "cp [-r] [--update] SOURCE... DESTINATION",
+		Short: "Copy files and folders: in, out, within and between workspaces",
+		Long: `Copies as cp does. Either side may be local or in a workspace. Where the
+destination is a folder, the copies go into it; otherwise it is the copy's name.
+A source that ends in /. , and the root folder of a workspace, stand for what is
+in the folder. - is standard input or output.
+
+Modification times, executable bits and links are kept. Links are copied as
+links; one that leads out of what is copied is left out of an export. Within a
+workspace nothing is uploaded.
+
+A copy that breaks off leaves whole files, and the same command with --update
+goes on: it passes over what is there with the same size, time and mode. With
+--update a folder is brought up to date where the destination has its name.`,
+		Example: `  parsec cp -r ~/Documents/plans plans:/
+  parsec cp plans:/plans/roof.pdf .
+  parsec cp -r --update plans:/ ~/plans-copy
+  pg_dump shop | parsec cp - backup:/shop.sql --password-file ~/.parsec-password`,
+		Args: cobra.MinimumNArgs(2),
+		RunE: func(c *cobra.Command, args []string) error { return job.run(c, args) },
+	}
+	c.Flags().BoolVarP(&job.recursive, "recursive", "r", false, "copy folders, with all that is in them")
+	c.Flags().BoolVar(&job.update, "update", false, "pass over what is there already, unchanged")
+	return c
+}
+
+// copying is one run of cp.
+type copying struct {
+	r                 *run
+	recursive, update bool
+
+	sources  []*source
+	to       address
+	desk     *desk
+	progress *terminal.Progress
+}
+
+// source is one thing to be copied.
+type source struct {
+	address
+	// name is what a copy in a folder is called.
+	name   string
+	folder bool
+	// contents says that only what is in the folder is copied.
+	contents bool
+	// file is the local path to read.
+	file string
+	// found is the entry of a source in a workspace.
+	found found
+}
+
+func (j *copying) run(c *cobra.Command, args []string) error {
+	for _, arg := range args[:len(args)-1] {
+		j.sources = append(j.sources, &source{address: parseAddress(arg, runtime.GOOS)})
+	}
+	j.to = parseAddress(args[len(args)-1], runtime.GOOS)
+	if err := j.check(); err != nil {
+		return err
+	}
+	for _, s := range j.sources {
+		if err := j.lookLocally(s); err != nil {
+			return err
+		}
+	}
+	err := j.r.onDesk(c, j.copy)
+	if err != nil && c.Context().Err() != nil && !fault.Is(err, fault.Integrity) {
+		err = fault.WithHint(fault.Errorf(fault.Canceled, "copy was interrupted: %w", err),
+			"what was copied whole is kept; the same command with --update goes on")
+	}
+	return err
+}
+
+// check refuses combinations of sources and destination that mean nothing.
+func (j *copying) check() error {
+	remote := j.to.remote()
+	for _, s := range j.sources {
+		remote = remote || s.remote()
+		if s.stream && (len(j.sources) > 1 || !j.to.remote()) {
+			return fault.Errorf(fault.Usage, "copy: standard input is copied alone, and into a workspace")
+		}
+	}
+	if j.to.stream && (len(j.sources) > 1 || !remote) {
+		return fault.Errorf(fault.Usage, "copy: one file of a workspace is copied to standard output")
+	}
+	if !remote {
+		return fault.WithHint(fault.Errorf(fault.Usage, "copy: neither side is in a workspace"), "write workspace:/path")
+	}
+	return nil
+}
+
+// lookLocally finds out about a local source before anything is opened.
+func (j *copying) lookLocally(s *source) error {
+	if !s.local() {
+		return nil
+	}
+	s.file = s.path
+	info, err := os.Lstat(s.file)
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 && !j.recursive {
+		// What a link names is copied, as by cp, unless links are copied too.
+		if s.file, err = filepath.EvalSymlinks(s.path); err == nil {
+			info, err = os.Stat(s.file)
+		}
+	}
+	if err != nil {
+		return fault.Errorf(fault.NotFound, "copy %s: %w", s.path, inner(err))
+	}
+	absolute, err := filepath.Abs(s.path)
+	if err != nil {
+		return fault.Errorf(fault.Failed, "copy %s: %w", s.path, err)
+	}
+	s.name, s.folder = filepath.Base(absolute), info.IsDir()
+	s.contents = s.folder && (endsInDot(filepath.ToSlash(s.path)) || s.name == string(filepath.Separator))
+	return j.checkFolder(s)
+}
+
+func (j *copying) checkFolder(s *source) error {
+	if s.folder && !j.recursive {
+		return fault.WithHint(fault.Errorf(fault.Usage, "copy %s: it is a folder", s.text), "-r copies it with all that is in it")
+	}
+	return nil
+}
+
+// inner returns an error of the file system without the path that it names.
+func inner(err error) error {
+	if e, ok := err.(*fs.PathError); ok {
+		return e.Err
+	}
+	return err
+}
+
+func (j *copying) copy(ctx context.Context, d *desk) error {
+	j.desk = d
+	names := map[string]bool{}
+	for _, s := range j.sources {
+		if err := j.lookRemotely(ctx, s); err != nil {
+			return err
+		}
+		if names[s.name] && !s.contents {
+			return fault.Errorf(fault.Usage, "copy: two sources are called %q", s.name)
+		}
+		names[s.name] = true
+	}
+	j.progress = j.r.console.Progress(j.measure(ctx))
+	defer j.progress.Close()
+	switch {
+	case j.to.stream:
+		return j.sources[0].found.tree.Content(ctx, j.sources[0].found.Entry, j.r.Stdout)
+	case j.to.remote():
+		return j.in(ctx)
+	}
+	return j.out(ctx)
+}
+
+// lookRemotely finds a source in a workspace.
+func (j *copying) lookRemotely(ctx context.Context, s *source) error {
+	if !s.remote() {
+		return nil
+	}
+	var err error
+	if s.found, err = j.desk.stat(ctx, s.address); err != nil {
+		return err
+	}
+	s.name, s.folder = s.found.Name(), s.found.Kind == manifest.Folder
+	s.contents = s.folder && (s.found.Path == "/" || endsInDot(s.path))
+	return j.checkFolder(s)
+}
+
+// measure returns how much there is to copy, where somebody sees it.
+func (j *copying) measure(ctx context.Context) uint64 {
+	var total uint64
+	if !j.r.console.Drawn() {
+		return 0
+	}
+	for _, s := range j.sources {
+		switch {
+		case s.remote(): // what cannot be read is met again, and told, by the copy
+			_ = s.found.tree.Walk(ctx, s.found.Entry, func(e files.Entry) error {
+				if e.Kind == manifest.File {
+					total += e.Size()
+				}
+				return nil
+			})
+		case s.local():
+			_ = filepath.WalkDir(s.file, func(_ string, d fs.DirEntry, err error) error {
+				if err == nil && d.Type().IsRegular() {
+					if info, err := d.Info(); err == nil {
+						total += uint64(info.Size())
+					}
+				}
+				return ctx.Err()
+			})
+		}
+	}
+	return total
+}
+
+func (j *copying) options() files.CopyOptions {
+	return files.CopyOptions{Update: j.update, Progress: j.progress}
+}
+
+// notAFolder is the error of several sources for one name.
+func (j *copying) notAFolder() error {
+	return fault.WithHint(fault.Errorf(fault.NotFound, "copy %d sources: %s is not a folder that is there", len(j.sources), j.to.text),
+		"`parsec mkdir` makes one in a workspace")
+}
+
+func (s *source) describe() string { return fmt.Sprintf("copy %s to", s.text) }

@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/client/store"
+)
+
+// out copies all sources to the local destination.
+func (j *copying) out(ctx context.Context) error {
+	for _, s := range j.sources {
+		to, m, err := j.localGoal(ctx, s)
+		if err != nil {
+			return err
+		}
+		err = m.around(ctx, j.desk, func() error { return s.found.tree.Export(ctx, s.found.Entry, to, j.options()) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// localGoal returns the path of a source's copy.
+func (j *copying) localGoal(ctx context.Context, s *source) (string, *mark, error) {
+	to, err := filepath.Abs(j.to.path)
+	if err != nil {
+		return "", nil, fault.Errorf(fault.Failed, "%s %s: %w", s.describe(), j.to.text, err)
+	}
+	info, err := os.Stat(to)
+	m := j.mark(s, to)
+	switch {
+	case err == nil && info.IsDir():
+		return j.localGoalInFolder(ctx, s, to, m)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return "", nil, fault.Errorf(fault.Failed, "%s %s: %w", s.describe(), j.to.text, inner(err))
+	case len(j.sources) > 1:
+		return "", nil, j.notAFolder()
+	case err == nil && s.folder:
+		return "", nil, fault.Errorf(fault.Conflict, "%s %s: something else than a folder is there", s.describe(), j.to.text)
+	case err != nil && !s.folder && strings.HasSuffix(filepath.ToSlash(j.to.path), "/"):
+		return "", nil, fault.Errorf(fault.NotFound, "%s %s: there is no such folder", s.describe(), j.to.text)
+	}
+	if !s.folder {
+		m = nil
+	}
+	return to, m, nil
+}
+
+// localGoalInFolder returns the path of a source's copy where the destination
+// is a folder.
+func (j *copying) localGoalInFolder(ctx context.Context, s *source, to string, m *mark) (string, *mark, error) {
+	within := filepath.Join(to, s.name)
+	if !s.folder {
+		return within, nil, nil
+	}
+	itself, err := m.set(ctx, j.desk)
+	if err != nil {
+		return "", nil, err
+	}
+	if !s.contents && !itself {
+		m = nil
+		if _, err := os.Lstat(within); j.update && filepath.Base(to) == s.name && errors.Is(err, fs.ErrNotExist) {
+			itself = true
+		}
+	}
+	if !s.contents && !itself {
+		return within, nil, nil
+	}
+	if to, err = filepath.EvalSymlinks(to); err != nil {
+		return "", nil, fault.Errorf(fault.Failed, "%s %s: %w", s.describe(), j.to.text, inner(err))
+	}
+	return to, m, nil
+}
+
+// mark remembers in the local state that a destination is being made as the
+// copy of one folder. Where that breaks off, the same command goes on there,
+// instead of copying into what looks like any folder.
+type mark struct{ name string }
+
+// mark returns the mark of a source and its destination.
+func (j *copying) mark(s *source, to string) *mark {
+	from := s.file
+	if absolute, err := filepath.Abs(s.file); s.local() && err == nil {
+		from = absolute
+	}
+	if s.remote() {
+		from = s.found.tree.Workspace().ID().String() + ":" + s.found.Path
+	}
+	sum := sha256.Sum256([]byte(from + "\x00" + j.to.workspace + "\x00" + to))
+	return &mark{"copy " + hex.EncodeToString(sum[:])}
+}
+
+// set reports whether the mark is there.
+func (m *mark) set(ctx context.Context, d *desk) (bool, error) {
+	_, found, err := d.Local().State.Progress(ctx, m.name)
+	return found, err
+}
+
+// around sets the mark while a copy is made, and takes it away when that is
+// done. Without a mark it only makes the copy.
+func (m *mark) around(ctx context.Context, d *desk, make func() error) error {
+	if m == nil {
+		return make()
+	}
+	state := d.Local().State
+	err := state.Update(ctx, func(tx *store.StateTx) error { return tx.PutProgress(m.name, []byte{1}) })
+	if err != nil {
+		return err
+	}
+	if err := make(); err != nil {
+		return err
+	}
+	return state.Update(ctx, func(tx *store.StateTx) error { return tx.DropProgress(m.name) })
+}

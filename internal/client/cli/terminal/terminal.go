@@ -1,0 +1,192 @@
+// Package terminal is the person in front of the program: prompts, passwords
+// typed unseen, notes and warnings, and the progress of long work. It knows
+// nothing of what the program does.
+//
+// Results go to standard output and everything else to standard error.
+// Nothing is asked unless standard input is a terminal, and a bar is drawn
+// only where standard error is one.
+package terminal
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/term"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/secret"
+	"parsec/internal/cmdline"
+)
+
+// Console is the program's three streams. Its methods may be called from one
+// goroutine at a time, save those of a [Progress].
+type Console struct {
+	in       *os.File
+	lines    *bufio.Reader
+	out, err *os.File
+	// Quiet leaves out notes and progress, but no warning.
+	Quiet bool
+}
+
+// New returns the console of these streams.
+func New(in, out, err *os.File) *Console {
+	return &Console{in: in, lines: bufio.NewReader(in), out: out, err: err}
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// Input returns standard input.
+func (c *Console) Input() io.Reader { return c.lines }
+
+// Output returns standard output.
+func (c *Console) Output() io.Writer { return c.out }
+
+// Errors returns standard error.
+func (c *Console) Errors() io.Writer { return c.err }
+
+// Interactive reports whether somebody can be asked.
+func (c *Console) Interactive() bool { return isTerminal(c.in) }
+
+// Shown returns a name as it is printed by itself on standard output: as it is
+// for a program that reads it, and safe for a terminal.
+func (c *Console) Shown(name string) string {
+	if isTerminal(c.out) {
+		return cmdline.Safe(name)
+	}
+	return name
+}
+
+// Note says something that is good to know.
+func (c *Console) Note(format string, args ...any) {
+	if !c.Quiet {
+		fmt.Fprintln(c.err, cmdline.Safe(fmt.Sprintf(format, args...)))
+	}
+}
+
+// Warn says something that a person has to know although the work goes on.
+func (c *Console) Warn(format string, args ...any) {
+	fmt.Fprintln(c.err, "warning: "+cmdline.Safe(fmt.Sprintf(format, args...)))
+}
+
+// Line asks for a line.
+func (c *Console) Line(ctx context.Context, prompt string) (string, error) {
+	fmt.Fprint(c.err, cmdline.Safe(prompt))
+	return c.ReadLine(ctx)
+}
+
+// ReadLine reads a line of standard input, without its end.
+func (c *Console) ReadLine(ctx context.Context) (string, error) {
+	line, err := await(ctx, func() (string, error) { return c.lines.ReadString('\n') })
+	if errors.Is(err, io.EOF) && line == "" {
+		return "", fault.Errorf(fault.Usage, "read standard input: it ended")
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read standard input: %w", err)
+	}
+	return strings.TrimRight(line, "\r\n"), nil
+}
+
+// Password asks for a password, which is not shown.
+func (c *Console) Password(ctx context.Context, prompt string) (secret.Bytes, error) {
+	fd := int(c.in.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, fmt.Errorf("read password: %w", err)
+	}
+	fmt.Fprint(c.err, cmdline.Safe(prompt))
+	typed, err := await(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
+	fmt.Fprintln(c.err)
+	if ctx.Err() != nil {
+		return nil, errors.Join(context.Cause(ctx), term.Restore(fd, before))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read password: %w", err)
+	}
+	return typed, nil
+}
+
+// maxTries is how often a person may try to choose a password.
+const maxTries = 3
+
+// NewPassword asks twice for a new password, until it is a good one.
+func (c *Console) NewPassword(ctx context.Context, prompt string) (secret.Bytes, error) {
+	for try := 1; ; try++ {
+		password, err := c.newPassword(ctx, prompt)
+		if !fault.Is(err, fault.Usage) || try == maxTries {
+			return password, err
+		}
+		c.Warn("%v", err)
+	}
+}
+
+func (c *Console) newPassword(ctx context.Context, prompt string) (secret.Bytes, error) {
+	first, err := c.Password(ctx, prompt+": ")
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckPassword(first); err != nil {
+		return nil, err
+	}
+	second, err := c.Password(ctx, prompt+", again: ")
+	if err != nil {
+		return nil, err
+	}
+	if !first.Equal(second) {
+		return nil, fault.Errorf(fault.Usage, "choose password: the two are not the same")
+	}
+	return first, nil
+}
+
+// What a password has to have at least. The file that it closes can be copied
+// and guessed at for years, although each guess is made dear.
+const (
+	minPassword = 12
+	minVariety  = 6
+)
+
+// CheckPassword refuses a password that is quickly guessed.
+func CheckPassword(password secret.Bytes) error {
+	characters := []rune(string(password))
+	different := map[rune]bool{}
+	for _, r := range characters {
+		different[r] = true
+	}
+	switch {
+	case len(characters) < minPassword:
+		return fault.WithHint(fault.Errorf(fault.Usage, "choose password: %d characters are too few, take %d or more", len(characters), minPassword),
+			"four words that have nothing to do with each other are good and easy to keep in mind")
+	case len(different) < minVariety:
+		return fault.Errorf(fault.Usage, "choose password: it has only %d different characters", len(different))
+	}
+	return nil
+}
+
+// await returns what read returns, or the end of the context, whichever comes
+// first.
+func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make(chan answer, 1)
+	// A read of a terminal cannot be interrupted. Where the context ends first,
+	// the goroutine stays in it, and ends with the program, which is next.
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		value, err := read()
+		answers <- answer{value, err}
+	})
+	select {
+	case a := <-answers:
+		return a.value, a.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
+}
