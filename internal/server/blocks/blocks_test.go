@@ -6,11 +6,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"io"
+	"maps"
 	"sync"
 	"testing"
 	"testing/iotest"
-
-	"github.com/google/go-cmp/cmp"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -99,13 +98,13 @@ func TestBlocksComeBackAsTheyWentUp(t *testing.T) {
 		want[b] = content
 	}
 	got, err := download(t, s, s.Admin, w.ID, append(one.ids(), two.ids()...))
-	if err != nil || !cmp.Equal(got, want) {
+	if err != nil || !maps.EqualFunc(got, want, bytes.Equal) {
 		t.Errorf("got %d blocks, %v; want %d, as they were", len(got), err, len(want))
 	}
 	some := []id.Block{two.ids()[2], one.ids()[5], one.ids()[0]}
 	want = map[id.Block][]byte{some[0]: want[some[0]], some[1]: want[some[1]], some[2]: want[some[2]]}
 	got, err = download(t, s, s.Admin, w.ID, some)
-	if err != nil || !cmp.Equal(got, want) {
+	if err != nil || !maps.EqualFunc(got, want, bytes.Equal) {
 		t.Errorf("got %d blocks, %v; want %d, as they were", len(got), err, len(want))
 	}
 }
@@ -130,7 +129,7 @@ func TestAnUploadWhoseAnswerWasLostIsAnsweredAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := download(t, s, s.Admin, w.ID, both.ids())
-	if err != nil || !cmp.Equal(got, both.contents()) {
+	if err != nil || !maps.EqualFunc(got, both.contents(), bytes.Equal) {
 		t.Errorf("got %d blocks, %v", len(got), err)
 	}
 }
@@ -151,7 +150,7 @@ func TestTheSameUploadTwiceAtOnceIsStored(t *testing.T) {
 		}
 	}
 	got, err := download(t, s, s.Admin, w.ID, l.ids())
-	if err != nil || !cmp.Equal(got, l.contents()) {
+	if err != nil || !maps.EqualFunc(got, l.contents(), bytes.Equal) {
 		t.Errorf("got %d blocks, %v", len(got), err)
 	}
 }
@@ -234,7 +233,7 @@ func TestTheSameIDInTwoWorkspacesIsTwoBlocks(t *testing.T) {
 	}
 	for _, l := range []load{one, two} {
 		got, err := download(t, s, s.Admin, l.header.Workspace, l.ids())
-		if err != nil || !cmp.Equal(got, l.contents()) {
+		if err != nil || !maps.EqualFunc(got, l.contents(), bytes.Equal) {
 			t.Errorf("got %d blocks, %v", len(got), err)
 		}
 	}

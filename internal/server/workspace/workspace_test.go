@@ -245,7 +245,9 @@ func TestWhatMayNotBeAppendedIsRefusedByKind(t *testing.T) {
 	w := s.CreateWorkspace(s.Admin)
 	w.Share(s.Admin, reader, record.RoleReader)
 	w.Share(s.Admin, bob, record.RoleContributor)
-	commit := func(by *verifytest.Device, edits ...func(*record.Body)) []byte { return w.Sign(by, w.Changes(w.New()), edits...) }
+	commit := func(by *verifytest.Device, edits ...func(*record.Body)) []byte {
+		return w.Sign(by, w.Changes(w.New()), edits...)
+	}
 	send := func(by *verifytest.Device, raw []byte) func() error {
 		return func() error {
 			_, err := w.Send(by, raw)

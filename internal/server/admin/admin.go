@@ -1,0 +1,126 @@
+// Package admin is the operator's API: it lets the operator's token in, and
+// puts what the operator may do on the wire.
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+
+	"parsec/internal/api/parsecv1"
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/format/invitation"
+	"parsec/internal/server/meta"
+	"parsec/internal/server/organization"
+)
+
+// NewToken returns a new bearer token of 256 bits.
+func NewToken() string {
+	var b [32]byte
+	rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// Operator knows the operator by the hash of a bearer token.
+type Operator struct{ hash [sha256.Size]byte }
+
+// NewOperator returns the operator with this token, of which it keeps the hash.
+func NewOperator(token string) Operator { return Operator{sha256.Sum256([]byte(token))} }
+
+// Check fails unless the token is the operator's.
+func (o Operator) Check(token string) error {
+	hash := sha256.Sum256([]byte(token))
+	if token == "" || subtle.ConstantTimeCompare(hash[:], o.hash[:]) != 1 {
+		return fault.WithHint(fault.Errorf(fault.Unauthenticated, "not the operator's token"),
+			"it stands in the file admin-token of the server's data folder")
+	}
+	return nil
+}
+
+// API puts administration on the wire. The HTTP layer checks the token.
+type API struct {
+	organizations *organization.Service
+	publicURL     string
+}
+
+// New returns the API. Links lead to publicURL, without a trailing slash.
+func New(organizations *organization.Service, publicURL string) *API {
+	return &API{organizations, publicURL}
+}
+
+// CreateOrganization makes room for an organization.
+func (a *API) CreateOrganization(ctx context.Context, q *parsecv1.CreateOrganizationRequest) (*parsecv1.CreateOrganizationResponse, error) {
+	token, err := a.organizations.Create(ctx, q.GetName())
+	if err != nil {
+		return nil, err
+	}
+	link := invitation.Link{Server: a.publicURL, Token: token, Name: q.GetName()}
+	return &parsecv1.CreateOrganizationResponse{BootstrapUrl: link.String()}, nil
+}
+
+// ListOrganizations lists all organizations by name.
+func (a *API) ListOrganizations(ctx context.Context, _ *parsecv1.ListOrganizationsRequest) (*parsecv1.ListOrganizationsResponse, error) {
+	rows, err := a.organizations.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m := new(parsecv1.ListOrganizationsResponse)
+	for _, o := range rows {
+		m.Organizations = append(m.Organizations, wire(o))
+	}
+	return m, nil
+}
+
+func wire(o meta.Organization) *parsecv1.Organization {
+	m := &parsecv1.Organization{
+		Name: o.Name, Expired: o.Expired, Created: o.Created,
+		ActiveUsersLimit: o.Limits.ActiveUsers, StorageLimit: o.Limits.Storage, Outsiders: o.Limits.Outsiders,
+	}
+	if o.Fingerprint != (id.Fingerprint{}) {
+		m.Fingerprint = o.Fingerprint[:]
+	}
+	return m
+}
+
+// OrganizationStats counts what an organization has stored.
+func (a *API) OrganizationStats(ctx context.Context, q *parsecv1.OrganizationStatsRequest) (*parsecv1.OrganizationStatsResponse, error) {
+	row, s, err := a.organizations.Stats(ctx, q.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return &parsecv1.OrganizationStatsResponse{
+		Organization: wire(row),
+		ActiveUsers:  s.ActiveUsers, Users: s.Users, Workspaces: s.Workspaces, Records: s.Records,
+		Manifests: s.Manifests, ManifestBytes: s.ManifestBytes,
+		Blocks: s.Blocks, BlockBytes: s.BlockBytes, Packs: s.Packs,
+	}, nil
+}
+
+// SetOrganization changes what an organization may do.
+func (a *API) SetOrganization(ctx context.Context, q *parsecv1.SetOrganizationRequest) (*parsecv1.SetOrganizationResponse, error) {
+	row, err := a.organizations.Set(ctx, q.GetName(), organization.Settings{
+		ActiveUsers: q.ActiveUsersLimit, Storage: q.StorageLimit, Outsiders: q.Outsiders, Expired: q.Expired,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &parsecv1.SetOrganizationResponse{Organization: wire(row)}, nil
+}
+
+// ListUsers lists the users of an organization in the order of adding.
+func (a *API) ListUsers(ctx context.Context, q *parsecv1.ListUsersRequest) (*parsecv1.ListUsersResponse, error) {
+	people, err := a.organizations.People(ctx, q.GetOrganization())
+	if err != nil {
+		return nil, err
+	}
+	m := new(parsecv1.ListUsersResponse)
+	for _, p := range people {
+		m.Users = append(m.Users, &parsecv1.AdminUser{
+			User: p.ID.Bytes(), Email: p.Email, Name: p.Name, Profile: p.Profile.String(), Revoked: p.Revoked,
+		})
+	}
+	return m, nil
+}
