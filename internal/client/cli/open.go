@@ -199,6 +199,10 @@ func (r *run) close(ctx context.Context, h *session.Held, err error) error {
 		cancel() // nobody is there to be told
 	}
 	closed := h.Close(ctx)
+	if r.verbose {
+		m := h.Server().Meter()
+		r.console.Note("%d requests, %d bytes sent, %d bytes received", m.Requests(), m.Sent(), m.Received())
+	}
 	switch {
 	case err != nil || closed == nil:
 		return err
