@@ -34,6 +34,8 @@ func floors() []floor {
 		{name: "0 base", packages: []string{"internal/base/*"}},
 		{name: "1 formats, rules and generated API", packages: []string{"internal/format/*", "internal/verify", "internal/api/..."}},
 
+		{name: "2 command lines", packages: []string{"internal/cmdline"}},
+
 		{name: "2 contracts", side: "server", packages: []string{
 			"internal/server/meta", "internal/server/blob", "internal/server/events", "internal/server/limit", "internal/server/call",
 		}},
@@ -54,7 +56,7 @@ func floors() []floor {
 		{name: "4 session", side: "client", packages: []string{"internal/client/transfer", "internal/client/session"}},
 		{name: "5 workspace", side: "client", packages: []string{"internal/client/workspace"}},
 		{name: "6 files", side: "client", packages: []string{"internal/client/files", "internal/client/demo"}},
-		{name: "7 command line", side: "client", packages: []string{"internal/client/cli"}},
+		{name: "7 command line", side: "client", packages: []string{"internal/client/cli", "internal/client/cli/terminal"}},
 
 		{name: "programs", packages: []string{"cmd/*"}},
 	}
