@@ -75,6 +75,17 @@ type Mark struct {
 	Manifests uint64
 	// Cursor is where the stream of the manifests behind that index stands.
 	Cursor []byte
+	// Contested are the entries that are named more than once, by ascending id.
+	Contested []Contested
+}
+
+// Contested is an entry that is named more than once, by a mistake of some
+// author, and the one name that counts; none where Folder is zero.
+type Contested struct {
+	_      struct{} `cbor:",toarray"`
+	Entry  id.Entry
+	Folder id.Entry
+	Name   string
 }
 
 // openCache opens the cache, or makes it anew where it cannot be used.

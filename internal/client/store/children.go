@@ -140,6 +140,22 @@ func (c *Cache) Places(ctx context.Context, w id.Workspace, entry id.Entry) (pla
 	return places, err
 }
 
+// Crowded returns the entries that stand under more than one folder or name.
+// It reads an index over all children, without opening them.
+func (c *Cache) Crowded(ctx context.Context, w id.Workspace) (crowded []id.Entry, err error) {
+	err = c.use(ctx, func(db *database) error {
+		found, err := reader{db, db, w}.find(`SELECT folder, name, value FROM child WHERE workspace = ?1 AND entry IN
+			(SELECT entry FROM child WHERE workspace = ?1 GROUP BY entry HAVING count(*) > 1)`, w[:])
+		for _, child := range found {
+			if !slices.Contains(crowded, child.Entry) {
+				crowded = append(crowded, child.Entry)
+			}
+		}
+		return err
+	})
+	return crowded, err
+}
+
 // Child is [Cache.Child] with what the update has written.
 func (r reader) Child(folder id.Entry, name string) (Child, bool, error) {
 	in, called := r.folderKey(folder), r.nameKey(folder, name)
