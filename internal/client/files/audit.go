@@ -72,23 +72,6 @@ func whatOf(v store.Version) string {
 	return "changed"
 }
 
-// Problems returns what members signed and cannot be shown.
-func (t *Tree) Problems(ctx context.Context) ([]Failure, error) {
-	problems, err := t.cache.Problems(ctx, t.ws.ID())
-	if err != nil {
-		return nil, err
-	}
-	var all []Failure
-	for _, p := range problems {
-		at, _, err := t.pathOf(ctx, p.Entry)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, Failure{Path: at, Reason: p.Reason})
-	}
-	return all, nil
-}
-
 // Failure is something that did not pass a verification.
 type Failure struct {
 	Path   string `json:"path"`

@@ -21,7 +21,12 @@ func (t *Tree) fetch(ctx context.Context, refs []manifest.Ref, take func(i int, 
 				}
 			}
 			return nil
-		}, take)
+		}, func(i int, content []byte, err error) error {
+			if err != nil {
+				return err
+			}
+			return take(i, content)
+		})
 }
 
 // readAhead is how many blocks of a stream are fetched at once.

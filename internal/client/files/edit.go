@@ -59,6 +59,11 @@ func (t *Tree) commit(ctx context.Context, e edit, base *merge.Base) ([]merge.No
 	if err := t.pull(ctx); err != nil {
 		return nil, err
 	}
+	if plan.Restructures || len(t.ws.Mark().Contested) > 0 {
+		if err := t.settle(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return plan.Notes, t.sweep(ctx, plan)
 }
 
@@ -140,7 +145,7 @@ func (t *Tree) nextFolder(ctx context.Context, put merge.Put, loose *loosePages)
 	if err != nil {
 		return nil, err
 	}
-	if put.Fresh {
+	if put.Fresh || facts.Shape.Version != put.Version-1 { // or no version of it could be used
 		facts = folderFacts{Shape: tree.Gone(put.Version - 1)}
 	}
 	before := func(ctx context.Context) (tree.Children, []tree.Mark, error) {

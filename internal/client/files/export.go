@@ -98,6 +98,9 @@ type arriving struct {
 	err   error // of opening, or the first of writing
 	temp  string
 	file  *os.File
+	// lacks says that a block did not come, which is told once.
+	lacks atomic.Bool
+	fails sync.Once
 }
 
 // piece is where in a file a block belongs.
@@ -129,10 +132,14 @@ func (x *export) addFolder(ctx context.Context, e Entry, to string, depth int) e
 	if info, err := x.root.Lstat(to); err != nil || !info.IsDir() {
 		return fault.WithHint(fault.Errorf(fault.Conflict, "make folder %s: something else is there", to), "move it away, or copy to another place")
 	}
-	if e.Version.Number > 0 {
+	if e.Manifest.Kind == manifest.Folder {
 		x.folders = append(x.folders, folderTime{to, time.Unix(0, e.Manifest.Modified)})
 	}
 	children, err := x.tree.List(ctx, e)
+	if confined(err) {
+		x.tally.Skipped(x.tree.address(e.Path), fmt.Errorf("copy %s: %w", x.tree.address(e.Path), err))
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -159,6 +166,9 @@ func (x *export) addFile(ctx context.Context, e Entry, to string) error {
 	f := &arriving{path: to, entry: e}
 	f.left.Store(1) // until all are asked for
 	for p, err := range blocks.All(ctx, pages{x.tree}) {
+		if confined(err) {
+			return x.write(&piece{file: f}, nil, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -181,16 +191,26 @@ func (x *export) unchanged(e Entry, to string) bool {
 
 func executable(info fs.FileInfo) bool { return info.Mode().Perm()&0o100 != 0 }
 
-// write takes one block of a file.
-func (x *export) write(p *piece, content []byte) error {
+// write takes one block of a file. A file that lacks one is left out, as a
+// member may have signed it so.
+func (x *export) write(p *piece, content []byte, lacking error) error {
 	f := p.file
-	if err := x.open(f); err != nil {
-		return err
+	switch {
+	case lacking != nil:
+		f.fails.Do(func() {
+			f.lacks.Store(true)
+			at := x.tree.address(f.entry.Path)
+			x.tally.Skipped(at, fmt.Errorf("copy %s: %w", at, lacking))
+		})
+	case !f.lacks.Load():
+		if err := x.open(f); err != nil {
+			return err
+		}
+		if _, err := f.file.WriteAt(content, p.offset); err != nil {
+			return diskError("write "+f.path, err)
+		}
+		x.tally.Done(0, uint64(len(content)))
 	}
-	if _, err := f.file.WriteAt(content, p.offset); err != nil {
-		return diskError("write "+f.path, err)
-	}
-	x.tally.Done(0, uint64(len(content)))
 	return x.arrived(f)
 }
 
@@ -228,6 +248,9 @@ func (x *export) arrived(f *arriving) error {
 	if f.left.Add(-1) > 0 {
 		return nil
 	}
+	if f.lacks.Load() {
+		return x.drop(f)
+	}
 	if err := x.open(f); err != nil {
 		return err
 	}
@@ -240,6 +263,18 @@ func (x *export) arrived(f *arriving) error {
 	}
 	x.mark(f.temp, false)
 	x.tally.Done(1, 0)
+	return nil
+}
+
+// drop removes what came of a file that is left out.
+func (x *export) drop(f *arriving) error {
+	if f.file == nil {
+		return nil
+	}
+	if err := errors.Join(f.file.Close(), x.root.Remove(f.temp)); err != nil {
+		return fmt.Errorf("leave out %s: %w", f.path, err)
+	}
+	x.mark(f.temp, false)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"parsec/internal/base/fault"
@@ -146,7 +147,7 @@ func (t *Tree) walk(ctx context.Context, names []string) (place, error) {
 		if err != nil {
 			return place{}, err
 		}
-		if !found {
+		if !found || !t.stands(child) {
 			return place{}, fault.WithHint(fault.Errorf(fault.NotFound, "no %s", t.address(path.Join(at.path, name))),
 				"`parsec ls %s` shows what is there", t.address(at.path))
 		}
@@ -185,28 +186,47 @@ func (t *Tree) entries(ctx context.Context, places []place) ([]opened, error) {
 	}
 	out := make([]opened, len(places))
 	for i, p := range places {
-		out[i].Entry = Entry{Path: p.path, ID: p.entry, Kind: p.kind}
-		if len(chains[i]) == 0 {
-			if p.entry != t.Root() {
-				out[i].err = fault.Errorf(fault.Invalid, "its folder names an entry that was never written")
-			}
-			continue
+		o := &out[i]
+		o.Entry = Entry{Path: p.path, ID: p.entry, Kind: p.kind}
+		o.err = t.newest(ctx, &o.Entry, chains[i])
+		if o.err == nil && o.Manifest.Kind != 0 && o.Manifest.Kind != p.kind {
+			o.err = fault.Errorf(fault.Invalid, "its folder names a %s, and it is a %s", p.kind, o.Manifest.Kind)
 		}
-		v := chains[i][len(chains[i])-1]
-		out[i].Version = v
-		if v.Gone {
-			out[i].err = fault.Errorf(fault.Invalid, "its folder names an entry that is gone")
-			continue
-		}
-		out[i].Manifest, out[i].Body, out[i].err = t.open(ctx, v)
-		if out[i].err == nil && out[i].Manifest.Kind != p.kind {
-			out[i].err = fault.Errorf(fault.Invalid, "its folder names a %s, and it is a %s", p.kind, out[i].Manifest.Kind)
-		}
-		if fault.Is(out[i].err, fault.Integrity) {
-			return nil, out[i].err
+		if fault.Is(o.err, fault.Integrity) {
+			return nil, o.err
 		}
 	}
 	return out, nil
+}
+
+// newest completes an entry from the newest version of its chain. A folder
+// whose newest manifest cannot be used is one nevertheless, with what an
+// earlier one says of it: it can be written to, and heals.
+func (t *Tree) newest(ctx context.Context, e *Entry, chain []store.Version) error {
+	if len(chain) == 0 {
+		if e.ID == t.Root() {
+			return nil
+		}
+		return fault.Errorf(fault.Invalid, "its folder names an entry that was never written")
+	}
+	e.Version = chain[len(chain)-1]
+	if e.Version.Gone {
+		return fault.Errorf(fault.Invalid, "its folder names an entry that is gone")
+	}
+	var err error
+	e.Manifest, e.Body, err = t.open(ctx, e.Version)
+	if e.Kind != manifest.Folder || !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.Upgrade) {
+		return err
+	}
+	e.Body = manifest.FolderBody{}
+	for _, v := range slices.Backward(chain) {
+		m, body, err := t.open(ctx, v)
+		if _, ok := body.(manifest.FolderBody); ok && err == nil {
+			e.Manifest, e.Body = m, body
+			break
+		}
+	}
+	return nil
 }
 
 // open opens the manifest of a version.

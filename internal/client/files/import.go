@@ -112,7 +112,7 @@ type importer struct {
 func (im *importer) into(ctx context.Context, folder Entry) (target, error) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	there, err := im.tree.named(ctx, folder)
+	there, err := im.tree.byName(ctx, folder)
 	return target{folder: folder.ID, path: folder.Path, there: there}, err
 }
 
@@ -123,8 +123,8 @@ type target struct {
 	there  map[string]Entry
 }
 
-// named returns the entries of a folder by name.
-func (t *Tree) named(ctx context.Context, folder Entry) (map[string]Entry, error) {
+// byName returns the entries of a folder by name.
+func (t *Tree) byName(ctx context.Context, folder Entry) (map[string]Entry, error) {
 	all, err := t.List(ctx, folder)
 	if err != nil {
 		return nil, err

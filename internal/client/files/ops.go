@@ -184,7 +184,7 @@ func (t *Tree) Copy(ctx context.Context, from, into Entry, name string, o CopyOp
 		return either(err, fault.Errorf(fault.Usage, "copy %s: its destination lies in it", t.address(from.Path)))
 	}
 	c := &copier{tree: t, update: o.Update, batch: &batch{tree: t, tally: o.tally()}}
-	there, err := t.named(ctx, into)
+	there, err := t.byName(ctx, into)
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (c *copier) add(ctx context.Context, from Entry, name string, to target) er
 	if exists && there.Kind == manifest.Folder {
 		below.folder = there.ID
 		var err error
-		if below.there, err = c.tree.named(ctx, there); err != nil {
+		if below.there, err = c.tree.byName(ctx, there); err != nil {
 			return err
 		}
 	} else {

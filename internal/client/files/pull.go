@@ -30,6 +30,9 @@ func (t *Tree) pull(ctx context.Context) error {
 		err := t.ws.Session().Server().Manifests(ctx, t.ws.ID(), mark.Manifests, mark.Cursor, func(chains []remote.Chain, cursor []byte) error {
 			return t.take(ctx, chains, func(m *store.Mark) { m.Cursor = cursor })
 		})
+		if err == nil {
+			err = t.settle(ctx)
+		}
 		if err != nil {
 			return fmt.Errorf("pull manifests: %w", err)
 		}
@@ -48,6 +51,8 @@ type arrival struct {
 	// parts and shape are of a folder.
 	parts []*tree.Part
 	shape []byte
+	// lost says why the content of a folder's newest version cannot be had.
+	lost error
 }
 
 // take checks chains against the log and takes them in, in one update.
@@ -90,12 +95,12 @@ func (t *Tree) arrive(ctx context.Context, known []store.Version, c remote.Chain
 		v := known[i]
 		v.Manifest = m.Sealed
 		_, body, err := t.open(ctx, v)
-		if err != nil && !fault.Is(err, fault.Invalid) {
+		if err != nil && !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.Upgrade) {
 			return a, err
 		}
 		a.problem = nil
 		if err != nil {
-			a.problem = &store.Problem{Entry: v.Entry, Author: v.Author, Reason: err.Error()}
+			a.blame(v, err)
 		}
 		if gap, err := t.follow(ctx, &a, v, body); err != nil || gap {
 			return a, err
@@ -103,6 +108,11 @@ func (t *Tree) arrive(ctx context.Context, known []store.Version, c remote.Chain
 		a.versions = append(a.versions, v)
 	}
 	return a, nil
+}
+
+// blame notes that the author of a version signed what cannot be shown.
+func (a *arrival) blame(v store.Version, why error) {
+	a.problem = &store.Problem{Entry: v.Entry, Author: v.Author, Reason: why.Error()}
 }
 
 // folderFacts are what the cache keeps of a folder beside its children.
@@ -136,7 +146,10 @@ func (t *Tree) follow(ctx context.Context, a *arrival, v store.Version, body man
 	}
 	switch snapshot := v.Number == v.Base; {
 	case snapshot: // whatever came before it is replaced
-		facts = folderFacts{Shape: tree.Gone(v.Number - 1)}
+		facts, a.lost = folderFacts{Shape: tree.Gone(v.Number - 1)}, nil
+	case a.lost != nil:
+		a.blame(v, a.lost)
+		return false, nil
 	case v.Number <= facts.Shape.Version: // the whole chain was asked for again
 		return false, nil
 	case v.Number != facts.Shape.Version+1:
@@ -147,6 +160,11 @@ func (t *Tree) follow(ctx context.Context, a *arrival, v store.Version, body man
 		version.Body = &folder
 	}
 	part, shape, err := facts.Shape.Follow(ctx, version, v.Base, pages{t})
+	if confined(err) { // a page is not there: nothing else has to wait for it
+		a.lost = err
+		a.blame(v, err)
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -157,7 +175,7 @@ func (t *Tree) follow(ctx context.Context, a *arrival, v store.Version, body man
 	a.shape = canon.Marshal(facts)
 	a.parts = append(a.parts, part)
 	if part.Malformed != nil && a.problem == nil {
-		a.problem = &store.Problem{Entry: v.Entry, Author: v.Author, Reason: part.Malformed.Error()}
+		a.blame(v, part.Malformed)
 	}
 	return false, nil
 }
@@ -245,6 +263,9 @@ func (t *Tree) ask(ctx context.Context, entries []id.Entry, known [][]store.Vers
 	err := t.ws.Session().Server().EntryManifests(ctx, t.ws.ID(), ask, func(chains []remote.Chain) error {
 		return t.take(ctx, chains, nil)
 	})
+	if err == nil {
+		err = t.settle(ctx)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fetch manifests: %w", err)
 	}
@@ -269,8 +290,49 @@ func lacking(chain []store.Version) bool {
 
 // complete makes sure that all of a folder's versions are taken in.
 func (t *Tree) complete(ctx context.Context, folder id.Entry) error {
-	_, err := t.chains(ctx, []id.Entry{folder})
-	return err
+	chains, err := t.chains(ctx, []id.Entry{folder})
+	if err != nil || len(chains[0]) == 0 {
+		return err
+	}
+	chain := chains[0]
+	facts, err := t.facts(ctx, folder)
+	if newest := chain[len(chain)-1]; err != nil || newest.Gone || facts.Shape.Version >= newest.Number {
+		return err
+	}
+	return t.retake(ctx, folder, chain)
+}
+
+// retake takes in a folder once more whose content could not be had.
+func (t *Tree) retake(ctx context.Context, folder id.Entry, chain []store.Version) error {
+	c := remote.Chain{Entry: folder}
+	for _, v := range chain {
+		c.Manifests = append(c.Manifests, remote.SealedManifest{Version: v.Number, Sealed: v.Manifest})
+	}
+	a, err := t.arrive(ctx, chain, c)
+	if err != nil {
+		return err
+	}
+	if a.lost != nil {
+		return a.lost
+	}
+	err = t.ws.Cache(ctx, nil, func(tx *store.CacheTx) error { return a.write(tx, folder) })
+	if err != nil || len(a.parts) == 0 {
+		return err
+	}
+	return t.settle(ctx)
+}
+
+// named returns all that a folder names, also what is hidden, by name.
+func (t *Tree) named(ctx context.Context, folder id.Entry) ([]manifest.Child, error) {
+	var all []manifest.Child
+	for c, err := range t.cache.Children(ctx, t.ws.ID(), folder, "") {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, childOf(c))
+	}
+	slices.SortFunc(all, func(a, b manifest.Child) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
 }
 
 // children returns the places in a folder, by name.
@@ -278,14 +340,16 @@ func (t *Tree) children(ctx context.Context, folder place) ([]place, error) {
 	if err := t.complete(ctx, folder.entry); err != nil {
 		return nil, err
 	}
-	var all []place
-	for c, err := range t.cache.Children(ctx, t.ws.ID(), folder.entry, "") {
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, place{path.Join(folder.path, c.Name), c.Entry, c.Kind})
+	named, err := t.named(ctx, folder.entry)
+	if err != nil {
+		return nil, err
 	}
-	slices.SortFunc(all, func(a, b place) int { return strings.Compare(a.path, b.path) })
+	all := make([]place, 0, len(named))
+	for _, c := range named {
+		if t.stands(store.Child{Folder: folder.entry, Name: c.Name, Entry: c.Entry}) {
+			all = append(all, place{path.Join(folder.path, c.Name), c.Entry, c.Kind})
+		}
+	}
 	return all, nil
 }
 

@@ -25,13 +25,13 @@ type tally struct {
 	Progress
 	mu      sync.Mutex // guards skipped and first
 	skipped int
-	first   error
+	first   error // or the first that breaks a promise
 }
 
 func (t *tally) Skipped(path string, err error) {
 	t.mu.Lock()
 	t.skipped++
-	if t.first == nil {
+	if t.first == nil || fault.Is(err, fault.Integrity) && !fault.Is(t.first, fault.Integrity) {
 		t.first = err
 	}
 	t.mu.Unlock()

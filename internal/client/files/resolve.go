@@ -82,7 +82,7 @@ func newSource(t *Tree) *source { return &source{t, map[id.Entry]manifest.Kind{}
 // Children implements [tree.Source]. Of a folder whose content cannot be had,
 // they are those of the version before.
 func (s *source) Children(ctx context.Context, folder id.Entry) ([]manifest.Child, error) {
-	if err := s.t.complete(ctx, folder); err != nil && !unreadable(err) {
+	if err := s.t.complete(ctx, folder); err != nil && !confined(err) {
 		return nil, err
 	}
 	all, err := s.t.named(ctx, folder)
@@ -100,20 +100,21 @@ func (s *source) Children(ctx context.Context, folder id.Entry) ([]manifest.Chil
 // About implements [tree.Source]. A folder whose manifest cannot be used is
 // one nevertheless, since another folder says so.
 func (s *source) About(ctx context.Context, e id.Entry) (tree.About, error) {
-	all, err := s.t.entries(ctx, []place{{entry: e, kind: s.kinds[e]}})
+	chains, err := s.t.chains(ctx, []id.Entry{e})
 	if err != nil {
 		return tree.About{}, err
 	}
-	a := tree.About{Kind: s.kinds[e], Err: all[0].err}
-	if m := all[0].Manifest; m.Kind != 0 {
+	entry := Entry{ID: e, Kind: s.kinds[e]}
+	a := tree.About{Kind: entry.Kind, Err: s.t.newest(ctx, &entry, chains[0])}
+	if m := entry.Manifest; a.Err == nil && m.Kind != 0 {
 		a.Kind, a.Parent = m.Kind, m.Parent
 	}
 	return a, nil
 }
 
-// unreadable reports whether an error is of one entry's content alone: what a
+// confined reports whether an error is of one entry's content alone: what a
 // member signed, and the server may or may not be to blame that it is not
 // there. It says nothing of other entries.
-func unreadable(err error) bool {
+func confined(err error) bool {
 	return fault.Is(err, fault.Integrity) || fault.Is(err, fault.Invalid) || fault.Is(err, fault.Upgrade) || fault.Is(err, fault.NotFound)
 }

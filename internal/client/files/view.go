@@ -4,6 +4,7 @@ import (
 	"context"
 	"path"
 
+	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/client/merge"
 	"parsec/internal/client/store"
@@ -62,6 +63,14 @@ func (v *view) Entry(ctx context.Context, e id.Entry) (merge.State, error) {
 		return state, nil
 	}
 	m, body, err := v.t.open(ctx, newest)
+	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.Upgrade) {
+		// Hidden, but there: nothing is known of it but what its folder says.
+		at, _, err := v.t.parent(ctx, e)
+		if state.Node.Kind = at.Kind; e == v.t.Root() {
+			state.Node.Kind = manifest.Folder
+		}
+		return state, err
+	}
 	if err != nil {
 		return state, err
 	}
@@ -99,15 +108,10 @@ func childOf(c store.Child) manifest.Child {
 
 // Children implements [merge.View].
 func (v *view) Children(ctx context.Context, folder id.Entry) ([]manifest.Child, error) {
-	places, err := v.t.children(ctx, place{"/", folder, manifest.Folder})
-	if err != nil {
+	if err := v.t.complete(ctx, folder); err != nil {
 		return nil, err
 	}
-	all := make([]manifest.Child, len(places))
-	for i, p := range places {
-		all[i] = manifest.Child{Name: path.Base(p.path), Entry: p.entry, Kind: p.kind}
-	}
-	return all, nil
+	return v.t.named(ctx, folder)
 }
 
 // Parent implements [merge.View].
@@ -120,14 +124,19 @@ func (v *view) Parent(ctx context.Context, e id.Entry) (merge.Place, bool, error
 	return merge.Place{Folder: found.Folder, Name: found.Name}, reached, err
 }
 
-// parent returns the folder that names an entry. Of several, which is some
-// author's mistake, it is the one that [Tree.Problems] does not list.
+// parent returns the folder that names an entry. Of several, it is the one
+// that [Tree.settle] has found.
 func (t *Tree) parent(ctx context.Context, e id.Entry) (store.Child, bool, error) {
 	places, err := t.cache.Places(ctx, t.ws.ID(), e)
 	if err != nil || len(places) == 0 || e == t.Root() {
 		return store.Child{}, false, err
 	}
-	return places[0], true, nil
+	for _, c := range places {
+		if t.stands(c) {
+			return c, true, nil
+		}
+	}
+	return store.Child{}, false, nil
 }
 
 // reaches reports whether a folder lies below the root.

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 
 	"golang.org/x/sync/errgroup"
 
@@ -11,6 +12,9 @@ import (
 	"parsec/internal/format/manifest"
 	"parsec/internal/format/pack"
 )
+
+// PromiseStored is that the server keeps what was stored.
+const PromiseStored = "nothing lost"
 
 // Incoming gathers blocks into requests. It belongs to one goroutine, the
 // producer of a [Download].
@@ -32,12 +36,17 @@ type request[T any] struct {
 	size   int
 }
 
+// Take takes the content of a block for a target; it is valid until Take
+// returns. Where the block is not on the server, is not the one that was
+// signed, or does not open, err says so instead: a member may have signed it
+// thus, so that the others have nothing to do with it.
+type Take[T any] func(target T, content []byte, err error) error
+
 // Download runs produce, which asks for blocks, gets them with several
-// requests under way, and hands each opened block to take, from several
-// goroutines at once and in any order. The content is valid until take
-// returns. It returns the first error of any, after all have ended.
+// requests under way, and hands each to take, from several goroutines at once
+// and in any order. It returns the first error of any, after all have ended.
 func Download[T any](ctx context.Context, cfg Config, place seal.Place, from Receiver,
-	produce func(context.Context, *Incoming[T]) error, take func(target T, content []byte) error,
+	produce func(context.Context, *Incoming[T]) error, take Take[T],
 ) error {
 	cfg = cfg.withDefaults()
 	group, ctx := errgroup.WithContext(ctx)
@@ -56,32 +65,54 @@ func Download[T any](ctx context.Context, cfg Config, place seal.Place, from Rec
 	return group.Wait()
 }
 
-func fetch[T any](ctx context.Context, place seal.Place, from Receiver, r *request[T], take func(T, []byte) error) error {
-	var plain []byte // where a block is opened that serves several targets
-	return from.Download(ctx, place.Workspace, r.blocks, func(b id.Block, sealed []byte) error {
+func fetch[T any](ctx context.Context, place seal.Place, from Receiver, r *request[T], take Take[T]) error {
+	err := from.Download(ctx, place.Workspace, r.blocks, func(b id.Block, sealed []byte) error {
 		targets := r.wanted[b]
 		if len(targets) == 0 {
 			return fault.Broken(seal.PromiseContent, "block %s came, which was not asked for or came before", b)
 		}
 		delete(r.wanted, b)
-		for i, w := range targets {
-			dst := sealed[:0] // in place, but for all who need it again
-			if i < len(targets)-1 {
-				dst = plain[:0]
-			}
-			content, err := place.OpenBlock(dst, w.ref, sealed)
-			if err != nil {
-				return err
-			}
-			if i < len(targets)-1 {
-				plain = content
-			}
-			if err := take(w.target, content); err != nil {
-				return err
-			}
-		}
-		return nil
+		return open(place, targets, sealed, take)
 	})
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if len(r.blocks) > 1 { // the server refuses all for one
+		a, b := r.halves()
+		return errors.Join(fetch(ctx, place, from, a, take), fetch(ctx, place, from, b, take))
+	}
+	missing := fault.Broken(PromiseStored, "block %s is signed, and not there: its author never stored it, or the server lost it", r.blocks[0])
+	for _, w := range r.wanted[r.blocks[0]] {
+		if err := take(w.target, nil, missing); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open opens a block for all who want it.
+func open[T any](place seal.Place, targets []wanted[T], sealed []byte, take Take[T]) error {
+	var plain []byte // where a block is opened that serves several targets
+	for i, w := range targets {
+		dst := sealed[:0] // in place, but for all who need it again
+		if i < len(targets)-1 {
+			dst = plain[:0]
+		}
+		content, err := place.OpenBlock(dst, w.ref, sealed)
+		if err == nil && i < len(targets)-1 {
+			plain = content
+		}
+		if err := take(w.target, content, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// halves splits a request, of which nothing has come, in two.
+func (r *request[T]) halves() (a, b *request[T]) {
+	middle := len(r.blocks) / 2
+	return &request[T]{blocks: r.blocks[:middle], wanted: r.wanted}, &request[T]{blocks: r.blocks[middle:], wanted: r.wanted}
 }
 
 // Want asks for the content of a block, which is not a hole, for target.

@@ -128,11 +128,11 @@ func TestWhatGoesUpComesDown(t *testing.T) {
 				}
 			}
 			return nil
-		}, func(to target, content []byte) error {
+		}, func(to target, content []byte, err error) error {
 			mu.Lock()
 			defer mu.Unlock()
 			got[to] = bytes.Clone(content)
-			return nil
+			return err
 		})
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +198,7 @@ func TestABlockThatIsNotTheSignedOneIsABrokenPromise(t *testing.T) {
 	m.blocks[ref.ID][7] ^= 1
 	err := transfer.Download(t.Context(), transfer.Config{}, place, m,
 		func(_ context.Context, in *transfer.Incoming[int]) error { return in.Want(ref, 0) },
-		func(int, []byte) error { return errors.New("shown") })
+		func(_ int, _ []byte, err error) error { return errors.Join(err, errors.New("shown")) })
 	if fault.PromiseOf(err) != seal.PromiseContent {
 		t.Errorf("got %v, want the promise %q", err, seal.PromiseContent)
 	}
