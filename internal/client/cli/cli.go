@@ -148,7 +148,7 @@ func (r *run) globalFlags(c *cobra.Command) {
 	f.StringVar(&r.passwordFile, "password-file", "", "`file` with the device's password; one newline at its end does not count")
 	f.BoolVar(&r.keyring, "keyring", false, "have the system's keyring close and open the device")
 	f.BoolVarP(&r.quiet, "quiet", "q", false, "no notes and no progress")
-	f.BoolVarP(&r.verbose, "verbose", "v", false, "say more about errors")
+	f.BoolVarP(&r.verbose, "verbose", "v", false, "say more: the details of errors, and what went over the wire")
 	// It only fails for a flag that does not exist.
 	_ = c.RegisterFlagCompletionFunc("device", r.completeDevice)
 }
