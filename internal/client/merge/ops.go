@@ -287,16 +287,26 @@ func (s sweep) folder(ctx context.Context, folder id.Entry) (bool, error) {
 		return false, err
 	}
 	var done []manifest.Child
+	left := 0
 	for _, c := range children {
+		at, _, err := s.parent(ctx, c.Entry)
+		if err != nil {
+			return false, err
+		}
+		if at != (Place{folder, c.Name}) {
+			continue // a hidden name of what is elsewhere, maybe above
+		}
 		buried, err := s.entry(ctx, c.Entry, c.Entry)
 		if err != nil {
 			return false, err
 		}
 		if buried {
 			done = append(done, c)
+		} else {
+			left++
 		}
 	}
-	if len(done) == len(children) {
+	if left == 0 {
 		return true, nil
 	}
 	for _, c := range done {
