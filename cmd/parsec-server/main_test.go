@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"parsec/internal/api/parsecv1"
+	"parsec/internal/base/id"
+	"parsec/internal/format/canon"
+	"parsec/internal/format/invitation"
+	"parsec/internal/server/servertest"
+	"parsec/internal/verify/verifytest"
+)
+
+// asProgram makes the test binary the program itself.
+const asProgram = "PARSEC_TEST_AS_SERVER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	testscript.Main(m, map[string]func(){"parsec-server": main})
+}
+
+// process is a server as a process of its own.
+type process struct {
+	*exec.Cmd
+	url string
+	// out is what it prints behind its first line.
+	out io.Reader
+}
+
+// start starts a server and waits until it is ready.
+func start(dir string, environment []string, args ...string) (*process, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{Cmd: exec.Command(program, append([]string{"run"}, args...)...)}
+	p.Dir, p.Env = dir, append(environment, asProgram+"=1")
+	var log bytes.Buffer
+	p.Stderr = &log
+	out, err := p.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Start(); err != nil {
+		return nil, err
+	}
+	in := bufio.NewReader(out)
+	line, err := in.ReadString('\n')
+	url, ready := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
+	if err != nil || !ready {
+		return nil, errors.Join(errors.New("the server did not start: "+line+log.String()), err, p.Process.Kill(), p.Wait())
+	}
+	p.url, p.out = url, in
+	return p, nil
+}
+
+// end sends a signal, reads what is left of the output, and waits.
+func (p *process) end(signal syscall.Signal) (rest string, err error) {
+	if err := p.Process.Signal(signal); err != nil {
+		return "", err
+	}
+	more, err := io.ReadAll(p.out)
+	return string(more), errors.Join(err, p.Wait())
+}
+
+type serverKey struct{}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve": scriptServe, "stop": scriptStop, "status": scriptStatus, "people": scriptPeople, "get": scriptGet, "mode": scriptMode,
+		},
+		Setup: func(e *testscript.Env) error {
+			e.Values[serverKey{}] = new(process)
+			return nil
+		},
+	})
+}
+
+// scriptServe starts a server, which the script's end kills, and sets $URL:
+//
+//	serve FLAGS...
+func scriptServe(ts *testscript.TestScript, _ bool, args []string) {
+	p, err := start(ts.Getenv("WORK"), []string{"HOME=" + ts.Getenv("HOME")}, args...)
+	ts.Check(err)
+	*ts.Value(serverKey{}).(*process) = *p
+	ts.Setenv("URL", p.url)
+	ts.Defer(func() { _ = p.Process.Kill() }) // it may have ended
+}
+
+// scriptStop ends the server and wants it to end well and without a word:
+//
+//	stop TERM|INT
+func scriptStop(ts *testscript.TestScript, _ bool, args []string) {
+	signal := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT}[args[0]]
+	rest, err := ts.Value(serverKey{}).(*process).end(signal)
+	ts.Check(err)
+	if rest != "" {
+		ts.Fatalf("it printed more: %s", rest)
+	}
+}
+
+// scriptStatus runs a command that must end with a status:
+//
+//	status N COMMAND...
+func scriptStatus(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = failed.ExitCode()
+	}
+	if want, _ := strconv.Atoi(args[0]); got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// scriptPeople bootstraps the organization of the link in a file, with a
+// second user:
+//
+//	people FILE
+func scriptPeople(ts *testscript.TestScript, _ bool, args []string) {
+	var created struct {
+		BootstrapURL string `json:"bootstrap_url"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &created))
+	link, err := invitation.ParseLink(created.BootstrapURL)
+	ts.Check(err)
+	if link.Server != ts.Getenv("URL") {
+		ts.Fatalf("the link leads to %s, not to %s", link.Server, ts.Getenv("URL"))
+	}
+	k := verifytest.NewWith(fatal{ts}, verifytest.Config{Name: link.Name})
+	ctx := context.Background()
+	nobody := servertest.Dial(link.Server, id.Fingerprint{}, nil)
+	defer nobody.Close()
+	_, err = nobody.Organization.Bootstrap(ctx, &parsecv1.BootstrapRequest{
+		Token: link.Token.Bytes(), Record: k.Records[0], Opening: canon.Marshal(k.Admin.Opening),
+	})
+	ts.Check(err)
+	bob := k.AddUser(2)
+	admin := servertest.Dial(link.Server, k.Fingerprint(), k.Admin)
+	defer admin.Close()
+	_, err = admin.Organization.Append(ctx, servertest.AddRequest(k, &bob.Opening))
+	ts.Check(err)
+	k.RevokeUser(k.Admin, bob)
+	_, err = admin.Organization.Append(ctx, servertest.AddRequest(k, nil))
+	ts.Check(err)
+	ts.Setenv("FINGERPRINT", k.Fingerprint().String())
+}
+
+type fatal struct{ *testscript.TestScript }
+
+// Helper is for verifytest.
+func (fatal) Helper() {}
+
+// scriptGet fetches a page of the server, and wants a text in it:
+//
+//	get PATH TEXT
+func scriptGet(ts *testscript.TestScript, _ bool, args []string) {
+	answer, err := http.Get(ts.Getenv("URL") + args[0])
+	ts.Check(err)
+	defer answer.Body.Close()
+	page, err := io.ReadAll(answer.Body)
+	ts.Check(err)
+	if !strings.Contains(string(page), args[1]) {
+		ts.Fatalf("%s: %s", answer.Status, page)
+	}
+}
+
+// scriptMode wants a file to have a mode:
+//
+//	mode FILE 0600
+func scriptMode(ts *testscript.TestScript, _ bool, args []string) {
+	info, err := os.Stat(filepath.Join(ts.Getenv("WORK"), args[0]))
+	ts.Check(err)
+	if got := "0" + strconv.FormatUint(uint64(info.Mode().Perm()), 8); got != args[1] {
+		ts.Fatalf("mode %s, want %s", got, args[1])
+	}
+}

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/gofrs/flock"
+	"github.com/spf13/cobra"
+
+	"parsec/internal/base/durable"
+	"parsec/internal/base/fault"
+	"parsec/internal/server"
+	"parsec/internal/server/admin"
+	"parsec/internal/server/blob"
+	"parsec/internal/server/blob/file"
+	"parsec/internal/server/meta"
+	"parsec/internal/server/meta/sqlite"
+	"parsec/internal/server/rpc"
+)
+
+// The defaults that several commands share.
+const (
+	defaultListen = "127.0.0.1:6770"
+	defaultData   = "parsec-data"
+	tokenFile     = "admin-token"
+)
+
+// options are the flags of `run`.
+type options struct {
+	listen, data, database, publicURL string
+	stores, proxies                   []string
+	certificate, key                  string
+	insecure, verbose                 bool
+	logFormat                         string
+}
+
+func runCommand() *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Run the server until SIGTERM",
+		Long: `Runs the server in the foreground. Without flags it listens on ` + defaultListen + ` and keeps everything
+under ./` + defaultData + `, which it creates: an embedded database, the files of blocks, and the administrator's token.
+It prints one line, "listening on http://...", when it is ready, and logs to standard error.
+SIGTERM and SIGINT finish what is in flight.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.verbose, _ = c.Flags().GetBool("verbose")
+			return serve(c.Context(), o, c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.listen, "listen", defaultListen, "address to listen on; port 0 chooses a free one")
+	f.StringVar(&o.data, "data", defaultData, "folder for everything the server keeps")
+	f.StringVar(&o.database, "database", "", "database `URL`: sqlite:PATH (default sqlite:DATA/metadata.sqlite)")
+	f.StringArrayVar(&o.stores, "store", nil, "object store `URL`: file:DIR (default file:DATA/blocks)")
+	f.StringVar(&o.publicURL, "public-url", "", "`URL` under which clients find the server (default: the address it listens on)")
+	f.StringVar(&o.certificate, "tls-cert", "", "`file` with the TLS certificate chain, in PEM")
+	f.StringVar(&o.key, "tls-key", "", "`file` with its private key, in PEM")
+	f.BoolVar(&o.insecure, "insecure-http", false, "allow plain HTTP on other than loopback, behind a proxy")
+	f.StringArrayVar(&o.proxies, "trusted-proxy", nil, "`network` of reverse proxies whose X-Forwarded-For is believed, as 10.0.0.0/8")
+	f.StringVar(&o.logFormat, "log-format", "text", "how to log: text or json")
+	return c
+}
+
+// serve runs the server until the context ends.
+func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
+	log, err := o.logger(stderr)
+	if err != nil {
+		return err
+	}
+	network, err := o.network()
+	if err != nil {
+		return err
+	}
+	secure, err := o.tls()
+	if err != nil {
+		return err
+	}
+	where, err := o.places()
+	if err != nil {
+		return err
+	}
+	unlock, err := lockData(o.data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	token, err := adminToken(filepath.Join(o.data, tokenFile))
+	if err != nil {
+		return err
+	}
+	store, blobs, err := where.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close(), blobs.Close()) }()
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)
+	if err != nil {
+		return fault.WithHint(fault.Errorf(fault.Conflict, "listen on %s: %w", o.listen, err), "choose another address with --listen")
+	}
+	address := address(l.Addr(), secure != nil)
+	public := strings.TrimSuffix(o.publicURL, "/")
+	if public == "" {
+		public = address
+	}
+	handler := server.New(store, blobs, log, server.Config{PublicURL: public, AdminToken: token, Network: network})
+	fmt.Fprintln(stdout, "listening on "+address)
+	return handler.Serve(ctx, l, secure)
+}
+
+func (o options) logger(w io.Writer) (*slog.Logger, error) {
+	how := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if o.verbose {
+		how.Level = slog.LevelDebug
+	}
+	switch o.logFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, how)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, how)), nil
+	}
+	return nil, fault.Errorf(fault.Usage, "log format %q: want text or json", o.logFormat)
+}
+
+// network returns the configuration of the network side, and refuses what is
+// not safe or does not fit together.
+func (o options) network() (rpc.Config, error) {
+	c := rpc.Config{Version: version()}
+	for _, text := range o.proxies {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return c, fault.Errorf(fault.Usage, "read --trusted-proxy: %w", err)
+		}
+		c.Proxies = append(c.Proxies, p.Masked())
+	}
+	if o.publicURL != "" {
+		u, err := url.Parse(o.publicURL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+			return c, fault.Errorf(fault.Usage, "read --public-url: %q is not the address of a server, as https://parsec.example.com", o.publicURL)
+		}
+	}
+	if o.certificate == "" && !o.insecure && !loopback(o.listen) {
+		return c, fault.WithHint(fault.Errorf(fault.Usage, "listen on %s: plain HTTP on other than loopback", o.listen),
+			"give --tls-cert and --tls-key, or --insecure-http behind a proxy that speaks TLS")
+	}
+	return c, nil
+}
+
+// loopback reports whether only this machine reaches the address.
+func loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+func (o options) tls() (*tls.Config, error) {
+	if (o.certificate == "") != (o.key == "") {
+		return nil, fault.Errorf(fault.Usage, "--tls-cert and --tls-key go together")
+	}
+	if o.certificate == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(o.certificate, o.key)
+	if err != nil {
+		return nil, fault.Errorf(fault.Usage, "read TLS certificate %s with key %s: %w", o.certificate, o.key, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}, nil
+}
+
+// lockData creates the data folder and holds it for this process.
+func lockData(dir string) (unlock func() error, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fault.Errorf(fault.Failed, "create data folder: %w", err)
+	}
+	path := filepath.Join(dir, "lock")
+	lock := flock.New(path, flock.SetPermissions(0o600))
+	mine, err := lock.TryLock()
+	if err != nil {
+		return nil, fault.Errorf(fault.Failed, "lock data folder %s: %w", dir, err)
+	}
+	if !mine {
+		who, _ := os.ReadFile(path)
+		return nil, fault.WithHint(fault.Errorf(fault.Conflict, "data folder %s is in use by another server (process %s)", dir, strings.TrimSpace(string(who))),
+			"stop it first, or choose another folder with --data")
+	}
+	// For whoever finds the folder locked. The lock file itself must stay the
+	// same file, so it is not replaced.
+	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
+		return nil, errors.Join(fault.Errorf(fault.Failed, "lock data folder %s: %w", dir, err), lock.Unlock())
+	}
+	return lock.Unlock, nil
+}
+
+// adminToken returns the administrator's token, made on the first run.
+func adminToken(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		token := admin.NewToken()
+		if err := durable.CreateFile(path, []byte(token+"\n")); err != nil {
+			return "", fault.Errorf(fault.Failed, "create admin token: %w", err)
+		}
+		return token, nil
+	}
+	if err != nil {
+		return "", fault.Errorf(fault.Failed, "read admin token: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if len(token) < 32 {
+		return "", fault.WithHint(fault.Errorf(fault.Failed, "read admin token: %s is damaged", path), "remove it: the next start makes a new one")
+	}
+	return token, nil
+}
+
+// places is where the stores are.
+type places struct{ database, blocks string }
+
+// places returns where the flags say that the stores are.
+func (o options) places() (p places, err error) {
+	p = places{filepath.Join(o.data, "metadata.sqlite"), filepath.Join(o.data, "blocks")}
+	if o.database != "" {
+		if p.database, err = place(o.database, "sqlite", "--database", "sqlite:PATH"); err != nil {
+			return p, err
+		}
+	}
+	switch len(o.stores) {
+	case 0:
+	case 1:
+		p.blocks, err = place(o.stores[0], "file", "--store", "file:DIR")
+	default:
+		err = fault.Errorf(fault.Usage, "%d object stores, this version works with one", len(o.stores))
+	}
+	return p, err
+}
+
+// open opens the stores.
+func (p places) open(ctx context.Context) (meta.Store, blob.Store, error) {
+	store, err := sqlite.Open(ctx, sqlite.Config{Path: p.database})
+	if err != nil {
+		return nil, nil, err
+	}
+	blobs, err := file.Open(ctx, file.Config{Path: p.blocks})
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return store, blobs, nil
+}
+
+// place returns what follows the scheme of a URL. The rest of one with another
+// scheme may hold secrets and is not shown.
+func place(text, scheme, flag, form string) (string, error) {
+	got, rest, found := strings.Cut(text, ":")
+	switch {
+	case !found || rest == "":
+		return "", fault.Errorf(fault.Usage, "read %s: want %s", flag, form)
+	case got != scheme:
+		return "", fault.Errorf(fault.Usage, "read %s: this version does not know %s:, only %s", flag, got, form)
+	}
+	return rest, nil
+}
+
+// address returns the URL of a listener, as another program on this machine
+// reaches it.
+func address(a net.Addr, secure bool) string {
+	scheme := "http"
+	if secure {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return scheme + "://" + a.String()
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		if name, err := os.Hostname(); err == nil {
+			host = name
+		}
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"parsec/internal/api/parsecv1"
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+)
+
+func userCommand() *cobra.Command {
+	var a adminFlags
+	c := &cobra.Command{
+		Use: "user", Short: "Look at the users of an organization",
+		Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	a.register(c)
+	c.AddCommand(userList(&a))
+	return c
+}
+
+// user is a user as JSON and tables show it.
+type user struct {
+	ID        id.User `json:"id"`
+	Email     string  `json:"email"`
+	Name      string  `json:"name"`
+	Profile   string  `json:"profile"`
+	RevokedAt *string `json:"revoked_at"`
+}
+
+func userList(a *adminFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list ORG",
+		Short: "List the users of an organization",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			api, err := a.connect()
+			if err != nil {
+				return err
+			}
+			m, err := ask(c.Context(), api.ListUsers, &parsecv1.ListUsersRequest{Organization: args[0]})
+			if err != nil {
+				return err
+			}
+			all := make([]user, len(m.GetUsers()))
+			rows := [][]string{{"ID", "E-MAIL", "NAME", "PROFILE", "REVOKED"}}
+			for i, u := range m.GetUsers() {
+				if all[i].ID, err = id.FromBytes[id.User](u.GetUser()); err != nil {
+					return fault.Errorf(fault.Failed, "read the server's answer: %w", err)
+				}
+				all[i].Email, all[i].Name, all[i].Profile, all[i].RevokedAt = u.GetEmail(), u.GetName(), u.GetProfile(), moment(u.GetRevoked())
+				rows = append(rows, []string{all[i].ID.String(), all[i].Email, all[i].Name, all[i].Profile, text(all[i].RevokedAt)})
+			}
+			return printed(c, a.json, all, rows)
+		},
+	}
+}
