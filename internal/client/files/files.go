@@ -256,6 +256,29 @@ func (t *Tree) List(ctx context.Context, folder Entry) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return t.shown(ctx, places)
+}
+
+// pick returns the entries of a folder that have one of some names, as List does.
+func (t *Tree) pick(ctx context.Context, folder Entry, names []string) ([]Entry, error) {
+	if err := t.complete(ctx, folder.ID); err != nil {
+		return nil, err
+	}
+	var places []place
+	for _, name := range names {
+		c, found, err := t.cache.Child(ctx, t.ws.ID(), folder.ID, name)
+		if err != nil {
+			return nil, err
+		}
+		if found && t.stands(c) {
+			places = append(places, place{path.Join(folder.Path, name), c.Entry, c.Kind})
+		}
+	}
+	return t.shown(ctx, places)
+}
+
+// shown opens what stands at places, as far as it can be shown.
+func (t *Tree) shown(ctx context.Context, places []place) ([]Entry, error) {
 	out := make([]Entry, 0, len(places))
 	for len(places) > 0 {
 		n := min(listBatch, len(places))

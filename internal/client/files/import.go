@@ -33,7 +33,7 @@ type Source struct {
 // copied is skipped and reported, and the rest goes on.
 func (t *Tree) ImportAll(ctx context.Context, from []Source, into Entry, o CopyOptions) error {
 	return t.importing(ctx, o, func(ctx context.Context, im *importer) error {
-		to, err := im.into(ctx, into)
+		to, err := im.into(ctx, into, names(from)...)
 		if err != nil {
 			return err
 		}
@@ -49,6 +49,17 @@ func (t *Tree) ImportAll(ctx context.Context, from []Source, into Entry, o CopyO
 		}
 		return nil
 	})
+}
+
+// names returns the names that copies will have, or none if that is not known.
+func names(from []Source) []string {
+	all := make([]string, len(from))
+	for i, s := range from {
+		if all[i] = s.Name; s.Name == "" {
+			return nil
+		}
+	}
+	return all
 }
 
 // Import copies one local file or folder, as [Tree.ImportAll] does.
@@ -67,7 +78,7 @@ func (im *importer) addSource(ctx context.Context, s Source, to target) error {
 // ImportStream copies what r gives into one file of the workspace.
 func (t *Tree) ImportStream(ctx context.Context, r io.Reader, into Entry, name string, o CopyOptions) error {
 	return t.importing(ctx, o, func(ctx context.Context, im *importer) error {
-		to, err := im.into(ctx, into)
+		to, err := im.into(ctx, into, name)
 		if err != nil {
 			return err
 		}
@@ -108,11 +119,12 @@ type importer struct {
 	out    *transfer.Outgoing[*write]
 }
 
-// into returns a folder to be copied into.
-func (im *importer) into(ctx context.Context, folder Entry) (target, error) {
+// into returns a folder to be copied into. Where names are given, only they
+// are going to be written.
+func (im *importer) into(ctx context.Context, folder Entry, names ...string) (target, error) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	there, err := im.tree.byName(ctx, folder)
+	there, err := im.tree.byName(ctx, folder, names...)
 	return target{folder: folder.ID, path: folder.Path, there: there}, err
 }
 
@@ -123,9 +135,14 @@ type target struct {
 	there  map[string]Entry
 }
 
-// byName returns the entries of a folder by name.
-func (t *Tree) byName(ctx context.Context, folder Entry) (map[string]Entry, error) {
-	all, err := t.List(ctx, folder)
+// byName returns the entries of a folder by name: those with some names, and
+// all where no names are given.
+func (t *Tree) byName(ctx context.Context, folder Entry, names ...string) (map[string]Entry, error) {
+	list := t.List
+	if len(names) > 0 {
+		list = func(ctx context.Context, folder Entry) ([]Entry, error) { return t.pick(ctx, folder, names) }
+	}
+	all, err := list(ctx, folder)
 	if err != nil {
 		return nil, err
 	}
