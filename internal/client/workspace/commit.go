@@ -41,15 +41,24 @@ type Proposal struct {
 // maxTries bounds how often a commit is proposed anew because others were first.
 const maxTries = 50
 
-// Commit commits what propose returns. Where others were first, it pulls and
-// has a new proposal made of what there is then. A rotation that is due comes
-// before it.
-func (w *Workspace) Commit(ctx context.Context, propose func(context.Context) (*Proposal, error)) error {
+// MayWrite fails unless a commit of the own user would be accepted, as far as
+// is known. Whoever is about to upload asks first.
+func (w *Workspace) MayWrite() error {
 	if err := w.need(record.RoleContributor, "write"); err != nil {
 		return err
 	}
 	if w.log.Archived() {
 		return fault.WithHint(fault.Errorf(fault.Denied, "cannot write: %s is archived", w.what()), "an owner can take it back into use")
+	}
+	return nil
+}
+
+// Commit commits what propose returns. Where others were first, it pulls and
+// has a new proposal made of what there is then. A rotation that is due comes
+// before it.
+func (w *Workspace) Commit(ctx context.Context, propose func(context.Context) (*Proposal, error)) error {
+	if err := w.MayWrite(); err != nil {
+		return err
 	}
 	for try := 0; ; try++ {
 		if err := w.rotateIfDue(ctx); err != nil {
