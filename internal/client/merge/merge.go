@@ -109,8 +109,8 @@ type Write struct {
 type Remove struct {
 	Entry id.Entry
 	Seen  Seen
-	// Below is what was seen below a folder, at any depth, the device's own new
-	// entries with it; nodes are not needed.
+	// Below is what was seen below a folder, at any depth. Nodes are needed only
+	// of what the device itself made or changed since the version seen.
 	Below map[id.Entry]Seen
 }
 
@@ -243,8 +243,6 @@ type Base struct {
 
 // Own is what a device's own commit made of an entry.
 type Own struct {
-	// Version is the one committed, 0 for none.
-	Version uint64
 	// Place is where the entry went, Wanted where the local side has it.
 	Wanted, Place Place
 	// Ours is a local content that equals Theirs, which stayed.

@@ -184,6 +184,9 @@ func (m *model) tree() string {
 		paths[c.Entry] = path
 		if n := m.entries[c.Entry].node; n.Kind == manifest.File {
 			path += fmt.Sprintf("=%d", n.File.Size)
+			if n.File.Executable {
+				path += "x"
+			}
 		}
 		lines = append(lines, path)
 		return nil

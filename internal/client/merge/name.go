@@ -2,7 +2,6 @@ package merge
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -12,6 +11,7 @@ import (
 )
 
 const (
+	opening = " (conflict, "
 	// maxExtension is the longest end of a name, with its dot, that is kept
 	// behind a conflict's suffix.
 	maxExtension = 17
@@ -26,11 +26,11 @@ const (
 // folder has no extension.
 func ConflictName(name string, folder bool, device string, now time.Time, taken func(string) (bool, error)) (string, error) {
 	stem, extension := name, ""
-	if dot := strings.LastIndexByte(name, '.'); !folder && dot > 0 && len(name)-dot <= maxExtension {
+	if dot := strings.LastIndexByte(name, '.'); !folder && dot > 0 && len(name)-dot <= maxExtension && !strings.ContainsAny(name[dot:], " ()") {
 		stem, extension = name[:dot], name[dot:]
 	}
-	stem = regexp.MustCompile(` \(conflict, [^()]*\)$`).ReplaceAllString(stem, "")
-	label := fmt.Sprintf(" (conflict, %s, %s", plain(device), now.UTC().Format(time.DateOnly))
+	stem = withoutSuffix(stem)
+	label := fmt.Sprintf("%s%s, %s", opening, plain(device), now.UTC().Format(time.DateOnly))
 	for n := 1; ; n++ {
 		suffix := label + ")" + extension
 		if n > 1 {
@@ -41,6 +41,15 @@ func ConflictName(name string, folder bool, device string, now time.Time, taken 
 			return candidate, err
 		}
 	}
+}
+
+// withoutSuffix returns a name without the suffix of an earlier conflict.
+func withoutSuffix(stem string) string {
+	at := strings.LastIndex(stem, opening)
+	if at < 0 || !strings.HasSuffix(stem, ")") || strings.ContainsAny(stem[at+len(opening):len(stem)-1], "()") {
+		return stem
+	}
+	return stem[:at]
 }
 
 // plain returns a device's label as it may stand within a name.

@@ -60,18 +60,30 @@ func (r *replay) settleAt(ctx context.Context, e id.Entry, wanted, at Place) err
 	return err
 }
 
-// stands reports whether an entry is where the local side had it, by its own
-// doing or because nobody moved it.
+// stands reports whether an entry is where the local side had it, since nobody
+// moved it, or where that side's own operation had to put it instead.
 func (r *replay) stands(e id.Entry, seen, now Place) bool {
-	if w, ok := r.went[e]; ok && w[0] == seen {
-		return w[1] == now
+	if r.resolve(seen.Folder) == now.Folder && seen.Name == now.Name {
+		return true
 	}
-	return r.resolve(seen.Folder) == now.Folder && seen.Name == now.Name
+	w, ok := r.went[e]
+	return ok && w[0] == seen && w[1] == now
 }
 
-// newest reports whether the remover had seen the newest version, or made it.
-func (r *replay) newest(e id.Entry, seen Seen, now State) bool {
-	return now.Version == seen.Version || now.Version == r.base.Own[e].Version
+// unchanged reports whether the content of a file or symlink is what was seen.
+// The version tells without a look, but not once this replay has changed it.
+func (r *replay) unchanged(e id.Entry, seen Seen, now State, n Node) bool {
+	_, planned := r.nodes[e]
+	return !planned && now.Version == seen.Version || sameContent(r.asStored(e, seen.Node), n)
+}
+
+// asStored returns a local node of an entry with the blocks that the server
+// has, where the contents are known to be equal.
+func (r *replay) asStored(e id.Entry, n Node) Node {
+	if twin, ok := r.twins[e]; ok && sameContent(n, twin[0]) {
+		return withContent(n, twin[1])
+	}
+	return n
 }
 
 func (r *replay) write(ctx context.Context, op Write) error {
@@ -89,11 +101,7 @@ func (r *replay) write(ctx context.Context, op Write) error {
 	if err != nil {
 		return err
 	}
-	was := op.Seen.Node
-	if twin, ok := r.twins[e]; ok && sameContent(was, twin[0]) {
-		was = withContent(was, twin[1])
-	}
-	merged, conflict := three(was, op.Now, cur)
+	merged, conflict := three(r.asStored(e, op.Seen.Node), op.Now, cur)
 	if conflict {
 		if conflict, err = r.differ(ctx, e, op.Now, cur); err != nil {
 			return err
@@ -269,7 +277,7 @@ func (s sweep) entry(ctx context.Context, e, local id.Entry) (bool, error) {
 	switch {
 	case node.Kind == 0 && (state.Gone || state.Version == 0):
 		return true, nil // named by its folder, but not there
-	case !ok, !s.stands(e, seen.Place, place), node.Kind != manifest.Folder && !s.newest(e, seen, state):
+	case !ok, !s.stands(e, seen.Place, place), node.Kind != manifest.Folder && !s.unchanged(e, seen, state, node):
 		s.note(Spared, e, seen.Place, place)
 		return false, nil
 	case node.Kind == manifest.Folder:
@@ -348,7 +356,7 @@ func (r *replay) move(ctx context.Context, op Move) error {
 	if to == now {
 		return nil
 	}
-	if to == wanted && !op.Over.IsZero() {
+	if to == wanted && !op.Over.IsZero() && r.resolve(op.Over) != e {
 		if err := r.remove(ctx, Remove{Entry: op.Over, Seen: op.OverSeen}); err != nil {
 			return err
 		}
@@ -364,6 +372,9 @@ func (r *replay) replace(ctx context.Context, op Move) error {
 	now.Created = op.OverSeen.Node.Created
 	if err := r.write(ctx, Write{Entry: op.Over, Seen: op.OverSeen, Now: now, Copy: op.Copy}); err != nil {
 		return err
+	}
+	if r.resolve(op.Over) == r.resolve(op.Entry) {
+		return nil // joined before, so the content is where it should be
 	}
 	return r.remove(ctx, Remove{Entry: op.Entry, Seen: op.Seen})
 }
@@ -382,10 +393,10 @@ func (r *replay) bringBack(ctx context.Context, e id.Entry, op Move) error {
 
 // threePlaces merges where an entry is to go with where others moved it.
 func (r *replay) threePlaces(e id.Entry, op Move, now, to Place) Place {
-	from := Place{r.resolve(op.Seen.Place.Folder), op.Seen.Place.Name}
-	if w, ok := r.went[e]; ok && w[0] == op.Seen.Place {
-		from = w[1]
+	if r.stands(e, op.Seen.Place, now) {
+		return to
 	}
+	from := Place{r.resolve(op.Seen.Place.Folder), op.Seen.Place.Name}
 	if now.Folder != from.Folder {
 		to.Folder = now.Folder
 	}

@@ -19,7 +19,6 @@ func (r *replay) plan(ctx context.Context) (*Plan, error) {
 		}
 		if needed {
 			p.Puts = append(p.Puts, put)
-			p.own[e] = Own{Version: put.Version}
 		}
 	}
 	// Buried bottom up, told top down.
