@@ -8,7 +8,10 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"parsec/internal/client/cli"
+	"parsec/internal/client/demo"
 	"parsec/internal/client/device"
 )
 
@@ -25,5 +28,6 @@ func run() int {
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Environment: os.LookupEnv,
 		Keyring:     device.SystemKeyring{},
+		Extra:       []*cobra.Command{demo.Command()},
 	})
 }

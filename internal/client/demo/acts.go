@@ -169,7 +169,10 @@ func (s *stage) share(ctx context.Context) error {
 	if _, err := s.as(ctx, alice, "workspace", "share", workspace, email(bob), "--role", "reader"); err != nil {
 		return err
 	}
-	took, err = s.timed(func() error { _, err := s.as(ctx, bob, "cp", "-r", workspace+":/documents", s.path("copy")); return err })
+	took, err = s.timed(func() error {
+		_, err := s.as(ctx, bob, "cp", "-r", workspace+":/documents", s.path("copy"))
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -250,11 +253,16 @@ func (s *stage) removal(ctx context.Context) error {
 	if err := s.start(ctx); err != nil {
 		return err
 	}
-	if _, err := s.as(ctx, alice, "workspace", "unshare", workspace, email(bob)); err != nil {
+	if _, err := s.as(ctx, alice, "user", "revoke", email(bob)); err != nil {
 		return err
 	}
+	s.title("Alice removes Bob from the organization.")
 	said, err := s.refused(ctx, fault.ExitDenied, bob, "ls", workspace+":/")
 	if err != nil {
+		return err
+	}
+	s.tell("Bob tries to look: %s", said)
+	if _, err := s.as(ctx, alice, "ls", workspace+":/"); err != nil {
 		return err
 	}
 	records, err := s.log(ctx)
@@ -262,8 +270,7 @@ func (s *stage) removal(ctx context.Context) error {
 		return err
 	}
 	last := records[len(records)-1]
-	s.title("Alice removes Bob. The record that does it brings a new key for all that follows: %s.", last.summary())
-	s.tell("Bob tries to look: %s", said)
+	s.tell("Alice's client changes the locks by itself: #%d %s, %s.", last.Index, last.Kind, last.summary())
 	return nil
 }
 
@@ -281,7 +288,7 @@ func (s *stage) rollback(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.title("The server is put back to the copy from before the removal, where Bob was still a member. Alice's client notices:")
+	s.title("The server is put back to the copy from before the removal, where Bob is still a member. Alice's client notices:")
 	s.tell("%s", said)
 	return nil
 }

@@ -28,8 +28,11 @@ func (w *Workspace) PullLog(ctx context.Context) error {
 		}
 		return w.accept(ctx, b.Records)
 	})
+	if fault.Is(err, fault.Denied) {
+		return w.notMember()
+	}
 	if err != nil {
-		return fmt.Errorf("pull %s: %w", w.what(), err)
+		return fmt.Errorf("%s: %w", w.what(), err)
 	}
 	if claimed != nil && w.log.Position().Index < claimed.Index {
 		return fault.Broken(verify.RuleKnown.String(), "the server said that the log of %s stands at index %d, and gave it up to %d",
@@ -152,6 +155,10 @@ func (w *Workspace) checkInvited() error {
 			return nil
 		}
 	}
+	return w.notMember()
+}
+
+func (w *Workspace) notMember() error {
 	return fault.WithHint(fault.Errorf(fault.Denied, "you are not a member of %s", w.what()),
 		"ask one of its owners or managers to share it with you")
 }

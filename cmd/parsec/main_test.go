@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sync/errgroup"
+
+	"parsec/internal/server/servertest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"parsec": main})
+}
+
+// TestScripts runs each script against a server of its own, which has the
+// organizations Acme and Other waiting to be bootstrapped: $ACME and $OTHER are
+// their links.
+func TestScripts(t *testing.T) {
+	scripts, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, path := range scripts {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
+			s := &script{t: t, server: servertest.Start(t, servertest.Config{})}
+			testscript.Run(t, testscript.Params{
+				Files: []string{path},
+				Setup: s.setup,
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"exits": exits, "get": get, "keys": keys, "enroll": enroll, "stop-server": s.stop, "start-server": s.start,
+				},
+			})
+		})
+	}
+}
+
+// script is what one script has to itself.
+type script struct {
+	t      *testing.T
+	server *servertest.Server
+}
+
+func (s *script) setup(env *testscript.Env) error {
+	work := env.Getenv("WORK")
+	env.Vars = append(env.Vars,
+		"HOME="+work, "TZ=UTC",
+		"SERVER="+s.server.URL,
+		"ACME="+s.server.CreateOrganization("Acme"),
+		"OTHER="+s.server.CreateOrganization("Other"),
+		"PARSEC_HOME="+filepath.Join(work, "alice"),
+		"PARSEC_PASSWORD_FILE="+filepath.Join(work, "password"),
+	)
+	return os.WriteFile(filepath.Join(work, "password"), []byte("a password for tests\n"), 0o600)
+}
+
+// stop stops the server.
+func (s *script) stop(*testscript.TestScript, bool, []string) { s.server.Stop() }
+
+// start starts it again, as if it had never been away.
+func (s *script) start(*testscript.TestScript, bool, []string) {
+	s.server = servertest.Start(s.t, servertest.Config{Dir: s.server.Dir, Listen: strings.TrimPrefix(s.server.URL, "http://")})
+}
+
+// exits runs a program and expects an exit status: exits 3 parsec ls plans:/x
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	err = ts.Exec(args[1], args[2:]...)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got, err = exit.ExitCode(), nil
+	}
+	ts.Check(err)
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// get puts a value of the JSON just printed into a variable: get TOKEN token,
+// or get SIZE 0.size for a list.
+func get(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], fmt.Sprint(at(ts, args[1])))
+}
+
+// at returns the value at a path of the JSON just printed.
+func at(ts *testscript.TestScript, path string) any {
+	var v any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &v))
+	for step := range strings.SplitSeq(path, ".") {
+		switch here := v.(type) {
+		case map[string]any:
+			v = here[step]
+		case []any:
+			i, err := strconv.Atoi(step)
+			ts.Check(err)
+			if i >= len(here) {
+				ts.Fatalf("%s: the list has %d values", path, len(here))
+			}
+			v = here[i]
+		default:
+			ts.Fatalf("%s: there is nothing at %q", path, step)
+		}
+	}
+	return v
+}
+
+// keys expects an object of the JSON just printed to have exactly these keys:
+// keys 0 id email name, or keys . for the whole.
+func keys(ts *testscript.TestScript, _ bool, args []string) {
+	var v any
+	if args[0] == "." {
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &v))
+	} else {
+		v = at(ts, args[0])
+	}
+	object, ok := v.(map[string]any)
+	if !ok {
+		ts.Fatalf("%s is %T, not an object", args[0], v)
+	}
+	var got []string
+	for key := range object {
+		got = append(got, key)
+	}
+	want := slices.Clone(args[1:])
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		ts.Fatalf("the keys of %s are %q, want %q", args[0], got, want)
+	}
+}
+
+// enroll has two people read their codes to each other: enroll TOKEN URL HOME
+// args... runs greet with $PARSEC_HOME, and claim with the home and arguments
+// given. With ! in front the greeter mishears, and both sides have to fail.
+func enroll(ts *testscript.TestScript, misheard bool, args []string) {
+	greeter := newSide(ts, "", "invite", "greet", args[0], "--codes-stdin")
+	claimer := newSide(ts, args[2], append([]string{"invite", "claim", args[1], "--codes-stdin"}, args[3:]...)...)
+	var group errgroup.Group
+	for _, s := range []*side{greeter, claimer} {
+		group.Go(s.run)
+	}
+	claimer.hear(<-greeter.code)
+	code := <-claimer.code
+	if misheard {
+		code = flip(code)
+	}
+	greeter.hear(code)
+	err := group.Wait()
+	io.WriteString(ts.Stdout(), greeter.out.String()+claimer.out.String())
+	io.WriteString(ts.Stderr(), greeter.err.String()+claimer.err.String())
+	if misheard {
+		if greeter.cmd.ProcessState.Success() || claimer.cmd.ProcessState.Success() {
+			ts.Fatalf("a side did not notice that the code was misheard")
+		}
+		return
+	}
+	ts.Check(err)
+}
+
+// flip changes one character of a code.
+func flip(code string) string {
+	if code == "" {
+		return ""
+	}
+	with := "A"
+	if strings.HasPrefix(code, with) {
+		with = "B"
+	}
+	return with + code[1:]
+}
+
+// side is one side of an enrollment, as a process.
+type side struct {
+	cmd      *exec.Cmd
+	in       io.WriteCloser
+	out, err bytes.Buffer
+	// code has the code that the side shows, or "" if it ends before.
+	code chan string
+}
+
+func newSide(ts *testscript.TestScript, home string, args ...string) *side {
+	s := &side{cmd: exec.Command(os.Args[0], args...), code: make(chan string, 1)}
+	s.cmd.Args[0] = "parsec"
+	s.cmd.Dir = ts.MkAbs(".")
+	for _, name := range []string{"PATH", "HOME", "PARSEC_HOME", "PARSEC_PASSWORD_FILE", "WORK"} {
+		s.cmd.Env = append(s.cmd.Env, name+"="+ts.Getenv(name))
+	}
+	if home != "" {
+		s.cmd.Env = append(s.cmd.Env, "PARSEC_HOME="+ts.MkAbs(home))
+	}
+	s.cmd.Stderr = &s.err
+	var err error
+	s.in, err = s.cmd.StdinPipe()
+	ts.Check(err)
+	return s
+}
+
+// hear types the other side's code.
+func (s *side) hear(code string) {
+	io.WriteString(s.in, code+"\n") // fails where the side ended, which is told by run
+	s.in.Close()
+}
+
+func (s *side) run() error {
+	defer close(s.code)
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		fmt.Fprintln(&s.out, lines.Text())
+		if code, ok := strings.CutPrefix(lines.Text(), "your code: "); ok {
+			s.code <- code
+		}
+	}
+	if err := s.cmd.Wait(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(s.cmd.Args, " "), err, &s.err)
+	}
+	return nil
+}
