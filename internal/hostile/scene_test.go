@@ -125,7 +125,11 @@ func (s *scene) open(p *clienttest.Person) (*files.Tree, error) {
 	if err := p.Held.Sync(s.Context()); err != nil {
 		return nil, err
 	}
-	return files.Open(s.Context(), p.Session, "plans")
+	tree, err := files.Open(s.Context(), p.Session, "plans")
+	if p == s.alice && err == nil {
+		s.plans = tree // one tree of a workspace at a time
+	}
+	return tree, err
 }
 
 // write is what a command does that writes a file.
