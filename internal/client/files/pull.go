@@ -34,7 +34,7 @@ func (t *Tree) pull(ctx context.Context) error {
 			err = t.settle(ctx)
 		}
 		if err != nil {
-			return fmt.Errorf("pull manifests: %w", err)
+			return err
 		}
 		done := func(m *store.Mark) { m.Manifests, m.Cursor = to, nil }
 		if err := t.take(ctx, nil, done); err != nil {
@@ -160,6 +160,11 @@ func (t *Tree) follow(ctx context.Context, a *arrival, v store.Version, body man
 		version.Body = &folder
 	}
 	part, shape, err := facts.Shape.Follow(ctx, version, v.Base, pages{t})
+	if fault.Is(err, fault.Upgrade) { // nobody announced it in the log: its author's mistake
+		a.blame(v, err)
+		version.Body = nil
+		part, shape, err = facts.Shape.Follow(ctx, version, v.Base, pages{t})
+	}
 	if confined(err) { // a page is not there: nothing else has to wait for it
 		a.lost = err
 		a.blame(v, err)
