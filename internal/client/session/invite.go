@@ -55,7 +55,7 @@ func (s *Session) invite(ctx context.Context, st invitation.Statement) (Invitati
 		return Invitation{}, fault.Errorf(fault.Usage, "invite: %w", err)
 	}
 	if err := s.server.CreateInvitation(ctx, signed); err != nil {
-		return Invitation{}, fmt.Errorf("invite: %w", err)
+		return Invitation{}, err
 	}
 	return s.withLink(st), nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"parsec/internal/base/fault"
@@ -63,7 +62,7 @@ func (s *Session) pullManifest(ctx context.Context) error {
 		return s.checkManifestVersion(0, [32]byte{})
 	}
 	if err != nil {
-		return fmt.Errorf("pull user manifest: %w", err)
+		return err
 	}
 	signed, err := usermanifest.Parse(raw)
 	if err != nil {
@@ -221,7 +220,7 @@ func (s *Session) putManifest(ctx context.Context) error {
 	}
 	raw := usermanifest.Sign(envelope, s.device.Organization, s.device.Signing)
 	if err := s.server.PutUserManifest(ctx, raw); err != nil {
-		return fmt.Errorf("put user manifest: %w", err)
+		return err
 	}
 	signed, err := usermanifest.Parse(raw)
 	if err != nil {

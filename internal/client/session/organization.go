@@ -63,7 +63,7 @@ func (s *Session) PullOrganization(ctx context.Context) error {
 		return s.acceptOrganization(ctx, b)
 	})
 	if err != nil {
-		return fmt.Errorf("pull organization: %w", err)
+		return err
 	}
 	if claimed != nil && !s.org.Contains(*claimed) {
 		return fault.Broken(verify.RuleKnown.String(), "the server said that the log of %s stands at index %d, and gave it up to %d",

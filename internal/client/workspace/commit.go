@@ -123,7 +123,7 @@ func (w *Workspace) commit(ctx context.Context, p *Proposal) error {
 		return w.write(tx, next, []store.Record{{Index: at.Index, Head: at.Head, Raw: request.Record}}, w.asked)
 	})
 	if err != nil {
-		return fmt.Errorf("commit to %s: %w", w.what(), err)
+		return fmt.Errorf("%s: %w", w.what(), err)
 	}
 	if at != next.Position() {
 		return w.PullLog(ctx) // others' commits came in between; ours is behind them

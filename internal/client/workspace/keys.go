@@ -80,7 +80,7 @@ func (w *Workspace) fetchKeys(ctx context.Context) error {
 	}
 	grants, err := w.session.Server().Grants(ctx, w.id)
 	if err != nil {
-		return fmt.Errorf("fetch keys of %s: %w", w.what(), err)
+		return fmt.Errorf("%s: %w", w.what(), err)
 	}
 	var failed error
 	for _, g := range grants {
