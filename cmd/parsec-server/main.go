@@ -33,18 +33,23 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		complain(stderr, err)
+		verbose, _ := root.PersistentFlags().GetBool("verbose")
+		complain(stderr, err, verbose)
 	}
 	return fault.Exit(err)
 }
 
-// complain says in one line what failed and what to do.
-func complain(w io.Writer, err error) {
+// complain says in one line what failed and what to do, and on demand in a
+// second what kind of failure a script sees.
+func complain(w io.Writer, err error, verbose bool) {
 	line := "parsec-server: " + strings.ReplaceAll(err.Error(), "\n", " ")
 	if hint := fault.HintOf(err); hint != "" {
 		line += " (" + hint + ")"
 	}
 	fmt.Fprintln(w, line)
+	if verbose {
+		fmt.Fprintf(w, "parsec-server: kind %q, exit status %d\n", fault.KindOf(err), fault.Exit(err))
+	}
 }
 
 // version is what the build says about itself.

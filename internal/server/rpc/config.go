@@ -56,6 +56,9 @@ type Config struct {
 	// TokenRate is for each token of an invitation; default 5 and 50.
 	TokenRate  float64
 	TokenBurst int
+	// Connections is how many may be open at once; more wait. Default 20,000:
+	// ten thousand devices with an event stream and a request each.
+	Connections int
 	// Streams is how many event streams one device may hold; default 8.
 	Streams int
 
@@ -87,6 +90,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.OpenBurst, 50)
 	orDefault(&c.TokenRate, 5)
 	orDefault(&c.TokenBurst, 50)
+	orDefault(&c.Connections, 20_000)
 	orDefault(&c.Streams, 8)
 	return c
 }

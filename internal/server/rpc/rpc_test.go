@@ -1,6 +1,7 @@
 package rpc_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -642,4 +643,54 @@ func TestHTTP2IsSpokenWithoutTLS(t *testing.T) {
 	if answer.ProtoMajor != 2 || answer.StatusCode != http.StatusOK || answer.Header.Get("Content-Type") != pack.MediaType {
 		t.Errorf("got %s, %s, %s", answer.Proto, answer.Status, answer.Header.Get("Content-Type"))
 	}
+}
+
+func TestConnectionsBeyondTheLimitWait(t *testing.T) {
+	o := newOffice(t, servertest.Config{Network: rpc.Config{Connections: 2}})
+	o.admin.Close()
+	idle := make([]net.Conn, 2)
+	for i := range idle {
+		var err error
+		if idle[i], err = net.Dial("tcp", strings.TrimPrefix(o.URL, "http://")); err != nil {
+			t.Fatal(err)
+		}
+		defer idle[i].Close()
+		if err := ask(idle[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wait sync.WaitGroup
+	var late error
+	wait.Go(func() {
+		answer, err := http.Get(o.URL + "/healthz")
+		if late = err; err == nil {
+			late = answer.Body.Close()
+		}
+	})
+	// The two that were first are still served, and then make room.
+	for _, c := range idle {
+		if err := errors.Join(ask(c), c.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	wait.Wait()
+	if late != nil {
+		t.Error(late)
+	}
+}
+
+// ask asks for something over a connection of its own.
+func ask(c net.Conn) error {
+	if _, err := io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		return err
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, answer.Body)
+	if answer.StatusCode != http.StatusOK {
+		err = errors.New(answer.Status)
+	}
+	return errors.Join(err, answer.Body.Close())
 }

@@ -40,7 +40,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, secure *tls.Config) 
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return served(web, l, secure != nil) })
+	group.Go(func() error { return served(web, newBounded(l, s.cfg.Connections), secure != nil) })
 	group.Go(func() error {
 		<-ctx.Done()
 		s.Drain()
