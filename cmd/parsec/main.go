@@ -15,11 +15,11 @@ import (
 	"parsec/internal/client/device"
 )
 
-func main() { os.Exit(run()) }
+func main() { os.Exit(run(device.SystemKeyring{})) }
 
 // run runs the program and returns its exit status. The first signal ends it in
 // an orderly way, a second one at once.
-func run() int {
+func run(ring device.Keyring) int {
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer restore()
 	defer context.AfterFunc(ctx, restore)()
@@ -27,7 +27,7 @@ func run() int {
 		Args:  os.Args[1:],
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Environment: os.LookupEnv,
-		Keyring:     device.SystemKeyring{},
+		Keyring:     ring,
 		Extra:       []*cobra.Command{demo.Command()},
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,12 +19,42 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sync/errgroup"
 
+	"parsec/internal/client/device"
 	"parsec/internal/server/servertest"
 )
 
+// The program runs with the system's keyring, or in scripts that are not about
+// passwords with one in a folder: a password takes its time, on purpose.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"parsec": main})
+	testscript.Main(m, map[string]func(){"parsec": func() {
+		if dir := os.Getenv("TEST_KEYRING"); dir != "" {
+			os.Exit(run(keyring(dir)))
+		}
+		main()
+	}})
 }
+
+// keyring is a folder with a file for each key.
+type keyring string
+
+var _ device.Keyring = keyring("")
+
+// Get implements [device.Keyring].
+func (k keyring) Get(name string) (string, error) {
+	value, err := os.ReadFile(filepath.Join(string(k), name))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = device.ErrNoKey
+	}
+	return string(value), err
+}
+
+// Set implements [device.Keyring].
+func (k keyring) Set(name, value string) error {
+	return os.WriteFile(filepath.Join(string(k), name), []byte(value), 0o600)
+}
+
+// Delete implements [device.Keyring].
+func (k keyring) Delete(name string) error { return os.Remove(filepath.Join(string(k), name)) }
 
 // TestScripts runs each script against a server of its own, which has the
 // organizations Acme and Other waiting to be bootstrapped: $ACME and $OTHER are
@@ -56,14 +87,14 @@ type script struct {
 func (s *script) setup(env *testscript.Env) error {
 	work := env.Getenv("WORK")
 	env.Vars = append(env.Vars,
-		"HOME="+work, "TZ=UTC",
+		"HOME="+work, "TZ=UTC", "LONG="+strings.Repeat("long", 64),
 		"SERVER="+s.server.URL,
 		"ACME="+s.server.CreateOrganization("Acme"),
 		"OTHER="+s.server.CreateOrganization("Other"),
 		"PARSEC_HOME="+filepath.Join(work, "alice"),
-		"PARSEC_PASSWORD_FILE="+filepath.Join(work, "password"),
+		"TEST_KEYRING="+work+"/keyring", "PARSEC_KEYRING=true",
 	)
-	return os.WriteFile(filepath.Join(work, "password"), []byte("a password for tests\n"), 0o600)
+	return os.Mkdir(work+"/keyring", 0o700)
 }
 
 // stop stops the server.
@@ -195,7 +226,7 @@ func newSide(ts *testscript.TestScript, home string, args ...string) *side {
 	s := &side{cmd: exec.Command(os.Args[0], args...), code: make(chan string, 1)}
 	s.cmd.Args[0] = "parsec"
 	s.cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "PARSEC_HOME", "PARSEC_PASSWORD_FILE", "WORK"} {
+	for _, name := range []string{"PATH", "HOME", "PARSEC_HOME", "PARSEC_PASSWORD_FILE", "PARSEC_KEYRING", "TEST_KEYRING"} {
 		s.cmd.Env = append(s.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	if home != "" {

@@ -186,7 +186,7 @@ func (r *run) checkIdentity(ctx context.Context, s *session.Session, p session.P
 	if d, ok := s.Organization().Device(p.AddedBy); ok {
 		by = s.EmailOf(d.User)
 	}
-	who := fmt.Sprintf("%s was another user's address until %s; who has it now was added by %s on %s and has the key %s",
+	who := fmt.Sprintf("%s was another user's address until %s; who has it now was added by %s on %s and has the key %x",
 		p.Email, cmdline.LocalTime(times[before.Revoked]), by, cmdline.LocalTime(times[p.Added]), p.Key().Digest())
 	if known {
 		r.console.Note("%s", who)
