@@ -58,7 +58,7 @@ func floors() []floor {
 		{name: "6 files", side: "client", packages: []string{"internal/client/files", "internal/client/demo"}},
 		{name: "7 command line", side: "client", packages: []string{"internal/client/cli", "internal/client/cli/terminal"}},
 
-		{name: "programs", packages: []string{"cmd/*"}},
+		{name: "programs", packages: []string{"cmd/*", "internal/bench"}},
 	}
 }
 
