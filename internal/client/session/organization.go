@@ -69,7 +69,10 @@ func (s *Session) PullOrganization(ctx context.Context) error {
 		return fault.Broken(verify.RuleKnown.String(), "the server said that the log of %s stands at index %d, and gave it up to %d",
 			s.organizationName(), claimed.Index, s.org.Position().Index)
 	}
-	return s.checkPinned()
+	if err := s.checkPinned(); err != nil {
+		return err
+	}
+	return s.checkNames(ctx)
 }
 
 // acceptOrganization verifies the records of a batch and remembers them.
