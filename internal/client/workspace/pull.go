@@ -34,9 +34,8 @@ func (w *Workspace) PullLog(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", w.what(), err)
 	}
-	if claimed != nil && w.log.Position().Index < claimed.Index {
-		return fault.Broken(verify.RuleKnown.String(), "the server said that the log of %s stands at index %d, and gave it up to %d",
-			w.what(), claimed.Index, w.log.Position().Index)
+	if err := w.checkClaimed(claimed); err != nil {
+		return err
 	}
 	if err := w.checkKnown(ctx); err != nil {
 		return err
@@ -51,6 +50,21 @@ func (w *Workspace) PullLog(ctx context.Context) error {
 	}
 	w.session.Verified(w.id, w.log.Position(), asked)
 	return w.openName(ctx)
+}
+
+// checkClaimed checks that the server gave what it said that it has.
+func (w *Workspace) checkClaimed(claimed *record.Position) error {
+	at := w.log.Position()
+	switch {
+	case claimed == nil:
+	case at.Index < claimed.Index:
+		return fault.Broken(verify.RuleKnown.String(), "the server said that the log of %s stands at index %d, and gave it up to %d",
+			w.what(), claimed.Index, at.Index)
+	case at.Index == claimed.Index && at.Head != claimed.Head:
+		return fault.Broken(session.PromiseOneHistory, "the server said that the log of %s has head %.16s at index %d, and gave one with head %.16s",
+			w.what(), claimed.Head, at.Index, at.Head)
+	}
+	return nil
 }
 
 // accept verifies records and remembers them, in the state before the cache.
