@@ -23,6 +23,7 @@ import (
 	"parsec/internal/format/pack"
 	"parsec/internal/format/record"
 	"parsec/internal/hostile"
+	"parsec/internal/server/rpc"
 	"parsec/internal/server/servertest"
 )
 
@@ -42,7 +43,7 @@ type scene struct {
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	t.Parallel()
-	s := &scene{T: t, server: servertest.Start(t, servertest.Config{})}
+	s := &scene{T: t, server: servertest.Start(t, servertest.Config{Network: hurried()})}
 	s.proxy = hostile.New(t, s.server.URL)
 	s.alice = clienttest.Bootstrap(t, s.server.CreateOrganization("Acme"), "alice@example.com")
 	s.bob = s.alice.Enroll("bob@example.com", record.ProfileStandard)
@@ -56,6 +57,15 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// hurried is a server that does not make a test wait.
+func hurried() rpc.Config {
+	const rate, burst = 1e5, 1e5
+	return rpc.Config{
+		AddressRate: rate, AddressBurst: burst, DeviceRate: rate, DeviceBurst: burst,
+		OpenRate: rate, OpenBurst: burst, TokenRate: rate, TokenBurst: burst,
+	}
 }
 
 // ok ends the test unless err is nil.

@@ -42,6 +42,9 @@ func (k keyring) Get(name string) (string, error) {
 func (k keyring) Set(name, value string) error { k[name] = value; return nil }
 func (k keyring) Delete(name string) error     { delete(k, name); return nil }
 
+// NewLock returns a lock for one device, which takes no time to open.
+func NewLock() device.Lock { return device.WithKeyring(keyring{}) }
+
 // NewPlace returns a workstation with an empty home.
 func NewPlace(t testing.TB) session.Place {
 	return session.Place{
@@ -64,7 +67,7 @@ func Bootstrap(t testing.TB, link, email string) *Person {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Person{t: t, Place: NewPlace(t), lock: device.WithKeyring(keyring{})}
+	p := &Person{t: t, Place: NewPlace(t), lock: NewLock()}
 	h, err := p.Place.Bootstrap(t.Context(), l, session.Founder{Name: email, Email: email, Label: "first of " + email}, p.lock)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +180,7 @@ func (p *Person) EnrollDevice() *Person {
 
 func (p *Person) greet(inv session.Invitation, name string) *Person {
 	p.t.Helper()
-	q := &Person{t: p.t, Place: NewPlace(p.t), lock: device.WithKeyring(keyring{})}
+	q := &Person{t: p.t, Place: NewPlace(p.t), lock: NewLock()}
 	here, there := Phones()
 	group, ctx := errgroup.WithContext(p.t.Context())
 	group.Go(func() error { return wrap("greet", p.Greet(ctx, inv.Token, here)) })
