@@ -115,9 +115,8 @@ func (x *export) add(ctx context.Context, e Entry, to string, depth int) error {
 	case manifest.Folder:
 		return x.addFolder(ctx, e, to, depth)
 	case manifest.Symlink:
-		if err := tree.CheckTarget(e.Target(), max(0, depth-1)); err != nil {
-			x.tally.Skipped(x.tree.address(e.Path), fmt.Errorf("link %s: %w", x.tree.address(e.Path), err))
-			return nil
+		if tree.CheckTarget(e.Target(), max(0, depth-1)) != nil {
+			x.tally.Outside(x.tree.address(e.Path), e.Target())
 		}
 		x.links = append(x.links, link{to, e})
 		return nil

@@ -302,3 +302,49 @@ func TestARevokedReaderReadsNoMoreAndTheKeyRotates(t *testing.T) {
 		t.Errorf("a revoked user: %v, want permission denied", err)
 	}
 }
+
+func TestNothingIsWrittenThroughALinkThatAnExportMade(t *testing.T) {
+	_, tree := alone(t)
+	ctx := t.Context()
+	outside, src, dst := t.TempDir(), filepath.Join(t.TempDir(), "src"), filepath.Join(t.TempDir(), "dst")
+	if err := os.Mkdir(src, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(src, "drop")); err != nil {
+		t.Fatal(err)
+	}
+	root, err := tree.Stat(ctx, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Import(ctx, src, root, "src", files.CopyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	export := func() error {
+		from, err := tree.Stat(ctx, "/src")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tree.Export(ctx, from, dst, files.CopyOptions{})
+	}
+	if err := export(); err != nil {
+		t.Fatal(err)
+	}
+	if target, err := os.Readlink(filepath.Join(dst, "drop")); err != nil || target != outside {
+		t.Fatalf("the link points to %q, %v", target, err)
+	}
+	// Now a folder takes the link's place, and a file the place below it.
+	if err := tree.Remove(ctx, "/src/drop", false); err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Mkdir(ctx, "/src/drop", false); err != nil {
+		t.Fatal(err)
+	}
+	put(t, tree, "/src/drop/evil", "gotcha")
+	if err := export(); !fault.Is(err, fault.Conflict) {
+		t.Errorf("a folder in a link's place: %v, want a conflict", err)
+	}
+	if there, err := os.ReadDir(outside); err != nil || len(there) != 0 {
+		t.Errorf("the folder outside holds %v, %v", there, err)
+	}
+}

@@ -18,6 +18,10 @@ type Progress interface {
 	// Conflict says that the copy has another name than was wanted, since
 	// somebody else wrote there at the same time.
 	Conflict(wanted, name string)
+	// Outside says that a copied link leads out of what was copied. It is a
+	// link like any other, and nothing is read or written through it here, but
+	// whoever opens it should know.
+	Outside(path, target string)
 }
 
 // tally passes progress on and counts what was left out.
@@ -66,3 +70,6 @@ func (Silent) Skipped(string, error) {}
 
 // Conflict implements [Progress].
 func (Silent) Conflict(string, string) {}
+
+// Outside implements [Progress].
+func (Silent) Outside(string, string) {}

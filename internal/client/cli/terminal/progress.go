@@ -100,6 +100,11 @@ func (p *Progress) Conflict(wanted, name string) {
 	fmt.Fprintln(p.warnings, "warning: "+cmdline.Safe(fmt.Sprintf("somebody else wrote %s at the same time; the copy is %s", wanted, name)))
 }
 
+// Outside implements [files.Progress].
+func (p *Progress) Outside(path, target string) {
+	fmt.Fprintln(p.warnings, "warning: "+cmdline.Safe(fmt.Sprintf("link %s leads out of what is copied, to %s", path, target)))
+}
+
 // Close takes the bar away.
 func (p *Progress) Close() {
 	if p.bars == nil {
