@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,11 +17,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sync/errgroup"
 
 	"parsec/internal/client/device"
+	"parsec/internal/client/home"
 	"parsec/internal/server/servertest"
 )
 
@@ -71,7 +75,9 @@ func TestScripts(t *testing.T) {
 				Files: []string{path},
 				Setup: s.setup,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"exits": exits, "get": get, "keys": keys, "enroll": enroll, "stop-server": s.stop, "start-server": s.start,
+					"exits": exits, "get": get, "keys": keys, "enroll": enroll, "hold": hold, "await-holder": awaitHolder,
+					"stop-server": s.stop, "start-server": s.start, "start-empty-server": s.startEmpty,
+					"backup-server": s.backup, "restore-server": s.restore,
 				},
 			})
 		})
@@ -82,15 +88,18 @@ func TestScripts(t *testing.T) {
 type script struct {
 	t      *testing.T
 	server *servertest.Server
+	saved  string
 }
 
 func (s *script) setup(env *testscript.Env) error {
-	work := env.Getenv("WORK")
+	work, acme := env.Getenv("WORK"), s.server.CreateOrganization("Acme")
+	page := httptest.NewServer(http.FileServerFS(os.DirFS("testdata")))
+	s.t.Cleanup(page.Close)
 	env.Vars = append(env.Vars,
 		"HOME="+work, "TZ=UTC", "LONG="+strings.Repeat("long", 64),
 		"SERVER="+s.server.URL,
-		"ACME="+s.server.CreateOrganization("Acme"),
-		"OTHER="+s.server.CreateOrganization("Other"),
+		"ACME="+acme, "OTHER="+s.server.CreateOrganization("Other"),
+		"NO_PARSEC="+strings.Replace(acme, s.server.URL, page.URL, 1),
 		"PARSEC_HOME="+filepath.Join(work, "alice"),
 		"TEST_KEYRING="+work+"/keyring", "PARSEC_KEYRING=true",
 	)
@@ -101,8 +110,49 @@ func (s *script) setup(env *testscript.Env) error {
 func (s *script) stop(*testscript.TestScript, bool, []string) { s.server.Stop() }
 
 // start starts it again, as if it had never been away.
-func (s *script) start(*testscript.TestScript, bool, []string) {
-	s.server = servertest.Start(s.t, servertest.Config{Dir: s.server.Dir, Listen: strings.TrimPrefix(s.server.URL, "http://")})
+func (s *script) start(*testscript.TestScript, bool, []string) { s.startIn(s.server.Dir) }
+
+// startEmpty starts another server under the same address.
+func (s *script) startEmpty(*testscript.TestScript, bool, []string) { s.startIn("") }
+
+func (s *script) startIn(dir string) {
+	s.server = servertest.Start(s.t, servertest.Config{Dir: dir, Listen: strings.TrimPrefix(s.server.URL, "http://")})
+}
+
+// backup keeps a copy of all that the server has, and restore puts it back.
+func (s *script) backup(ts *testscript.TestScript, _ bool, _ []string) {
+	s.server.Stop()
+	s.saved = s.t.TempDir()
+	ts.Check(os.CopyFS(s.saved, os.DirFS(s.server.Dir)))
+	s.startIn(s.server.Dir)
+}
+
+func (s *script) restore(*testscript.TestScript, bool, []string) {
+	s.server.Stop()
+	s.startIn(s.saved)
+}
+
+// hold has this process hold the only device of a home until the script ends.
+func hold(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	all, err := device.List(dir)
+	ts.Check(err)
+	claim, err := home.Hold(dir, all[0].Device, home.Holder{Command: "parsec cp", Process: os.Getpid(), Since: time.Now()})
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(claim.Release()) })
+}
+
+// awaitHolder waits until another process holds a device of a home.
+func awaitHolder(ts *testscript.TestScript, _ bool, args []string) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range 3000 {
+		if found, _ := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "local", "*", "holder")); len(found) > 0 {
+			return
+		}
+		<-tick.C
+	}
+	ts.Fatalf("nobody holds a device in %s", args[0])
 }
 
 // exits runs a program and expects an exit status: exits 3 parsec ls plans:/x

@@ -76,7 +76,7 @@ func Group(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return c.Help()
 	}
-	return usage(c, fault.Errorf(fault.Usage, "%s: no command %q", c.CommandPath(), args[0]))
+	return usage(c, fmt.Errorf("%s: no command %q", c.CommandPath(), args[0]))
 }
 
 // Complain says in one line what failed and why, and in another what to do.

@@ -51,7 +51,7 @@ func shown(c *cobra.Command) []*cobra.Command {
 func Manual(w io.Writer, c *cobra.Command, prefix string) error {
 	var b strings.Builder
 	name := manualName(c)
-	fmt.Fprintf(&b, ".TH %q 1 \"\" %q\n", roff(strings.ToUpper(name)), roff(c.Root().Name()+" "+c.Root().Version))
+	fmt.Fprintf(&b, ".TH \"%s\" 1 \"\" \"%s\"\n", roff(strings.ToUpper(name)), roff(c.Root().Name()+" "+c.Root().Version))
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(name), roff(c.Short))
 	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n", roff(c.UseLine()))
 	long := c.Long
@@ -80,24 +80,20 @@ func Manual(w io.Writer, c *cobra.Command, prefix string) error {
 	return err
 }
 
-// manualText writes paragraphs. Indented lines stand as they are.
+// manualText writes paragraphs. Those that are indented stand as they are.
 func manualText(b *strings.Builder, text string) {
-	literal := false
-	for line := range strings.Lines(strings.TrimRight(text, "\n") + "\n") {
-		line = strings.TrimRight(line, "\n")
-		indented := strings.HasPrefix(line, "  ") || strings.HasPrefix(line, "\t")
-		if indented != literal && line != "" {
-			literal = indented
-			b.WriteString(map[bool]string{true: ".PP\n.nf\n", false: ".fi\n.PP\n"}[literal])
+	for _, paragraph := range strings.Split(strings.Trim(text, "\n"), "\n\n") {
+		literal := strings.HasPrefix(paragraph, " ") || strings.HasPrefix(paragraph, "\t")
+		b.WriteString(".PP\n")
+		if literal {
+			b.WriteString(".nf\n")
 		}
-		if line == "" && !literal {
-			b.WriteString(".PP\n")
-			continue
+		for line := range strings.SplitSeq(paragraph, "\n") {
+			b.WriteString(roff(line) + "\n")
 		}
-		b.WriteString(roff(line) + "\n")
-	}
-	if literal {
-		b.WriteString(".fi\n")
+		if literal {
+			b.WriteString(".fi\n")
+		}
 	}
 }
 

@@ -50,6 +50,9 @@ func Run(ctx context.Context, p Program) int {
 	if ctx.Err() != nil && !fault.Is(err, fault.Integrity) {
 		err = interrupted(err)
 	}
+	if fault.Is(err, fault.Integrity) {
+		err = fault.WithHint(err, "nothing of it was believed; the server was put back to an older state or shows something false: tell whoever runs it, and the others")
+	}
 	cmdline.Complain(p.Stderr, "parsec", err, r.verbose)
 	return fault.Exit(err)
 }
@@ -72,7 +75,7 @@ type run struct {
 
 	// The global flags.
 	home, device, passwordFile string
-	keyring, quiet, verbose    bool
+	keyring, verbose           bool
 	// json is the flag of all commands that list something.
 	json bool
 }
@@ -112,9 +115,6 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 permission denied,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: cobra.ArbitraryArgs,
 		RunE: cmdline.Group,
-		PersistentPreRun: func(*cobra.Command, []string) {
-			r.console.Quiet = r.quiet
-		},
 	}
 	c.CompletionOptions.HiddenDefaultCmd = false
 	r.globalFlags(c)
@@ -147,7 +147,7 @@ func (r *run) globalFlags(c *cobra.Command) {
 	f.StringVar(&r.device, "device", "", "`label or id` of the device to use, where there are several")
 	f.StringVar(&r.passwordFile, "password-file", "", "`file` with the device's password; one newline at its end does not count")
 	f.BoolVar(&r.keyring, "keyring", false, "have the system's keyring close and open the device")
-	f.BoolVarP(&r.quiet, "quiet", "q", false, "no notes and no progress")
+	f.BoolVarP(&r.console.Quiet, "quiet", "q", false, "no notes and no progress")
 	f.BoolVarP(&r.verbose, "verbose", "v", false, "say more: the details of errors, and what went over the wire")
 	// It only fails for a flag that does not exist.
 	_ = c.RegisterFlagCompletionFunc("device", r.completeDevice)

@@ -19,6 +19,7 @@ import (
 	"parsec/internal/client/device"
 	"parsec/internal/client/home"
 	"parsec/internal/client/session"
+	"parsec/internal/cmdline"
 )
 
 // place returns where this run's devices are.
@@ -59,6 +60,9 @@ func (r *run) pick(home, name string) (device.Found, error) {
 // completeDevice completes the labels of devices.
 func (r *run) completeDevice(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var labels []string
+	if r.home == "" { // completion does not read the environment by itself
+		r.home, _ = r.Environment(cmdline.Variable(prefix, "home"))
+	}
 	if p, err := r.place(c); err == nil {
 		all, _ := device.List(p.Home) // those that cannot be read are not offered
 		for _, f := range all {

@@ -41,8 +41,24 @@ func New(in, out, err *os.File) *Console {
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// Input returns standard input.
-func (c *Console) Input() io.Reader { return c.lines }
+// Input returns standard input as a stream, whose reads end with the context.
+func (c *Console) Input(ctx context.Context) io.Reader { return input{ctx, c.lines} }
+
+// input is a stream that is read until a context ends.
+type input struct {
+	ctx  context.Context
+	from io.Reader
+}
+
+// Read implements [io.Reader]. An end of the stream does not count any more once
+// the context has ended: what wrote the stream may have been ended with it.
+func (i input) Read(p []byte) (int, error) {
+	n, err := await(i.ctx, func() (int, error) { return i.from.Read(p) })
+	if i.ctx.Err() != nil {
+		return 0, context.Cause(i.ctx)
+	}
+	return n, err
+}
 
 // Output returns standard output.
 func (c *Console) Output() io.Writer { return c.out }
