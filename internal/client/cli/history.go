@@ -74,10 +74,12 @@ const maxTold = 3
 
 func inShort(changes []change) string {
 	var told []string
-	for _, c := range changes[:min(len(changes), maxTold)] {
-		told = append(told, strings.TrimSpace(c.What+" "+c.Path))
+	for _, c := range changes {
+		if len(told) < maxTold && (c.Path != "" || len(changes) == 1) {
+			told = append(told, strings.TrimSpace(c.What+" "+c.Path))
+		}
 	}
-	if more := len(changes) - maxTold; more > 0 {
+	if more := len(changes) - len(told); more > 0 {
 		told = append(told, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(told, ", ")

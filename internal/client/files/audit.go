@@ -3,6 +3,9 @@ package files
 import (
 	"context"
 	"fmt"
+	"path"
+	"slices"
+	"strings"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -21,7 +24,8 @@ type Event struct {
 
 // Change is what a record did to one entry.
 type Change struct {
-	// Path is where the entry is now, and empty where it is nowhere any more.
+	// Path is where the entry is now, or where this device last saw it; empty
+	// if it never did.
 	Path  string
 	Entry id.Entry
 	What  string
@@ -47,11 +51,12 @@ func (t *Tree) Log(ctx context.Context, p string, visit func(Event) error) error
 				continue
 			}
 			c := Change{Entry: v.Entry, What: whatOf(v)}
-			if c.Path, _, err = t.pathOf(ctx, v.Entry); err != nil {
+			if c.Path, err = t.lastPath(ctx, v.Entry); err != nil {
 				return err
 			}
 			told.Changes = append(told.Changes, c)
 		}
+		slices.SortFunc(told.Changes, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
 		if e.Says != "" && all {
 			told.Changes = append(told.Changes, Change{What: e.Says})
 		}
@@ -60,6 +65,31 @@ func (t *Tree) Log(ctx context.Context, p string, visit func(Event) error) error
 		}
 		return visit(told)
 	})
+}
+
+// lastPath returns the path of an entry, or the last that it had here.
+func (t *Tree) lastPath(ctx context.Context, e id.Entry) (string, error) {
+	below := ""
+	for range maxDepth {
+		at, ok, err := t.pathOf(ctx, e)
+		if err != nil || ok {
+			return path.Join(at, below), err
+		}
+		former, found, err := t.cache.Former(ctx, t.ws.ID(), e)
+		if err != nil {
+			return "", err
+		}
+		if !found { // perhaps its folder is gone, and it with that
+			places, err := t.cache.Places(ctx, t.ws.ID(), e)
+			if err != nil || len(places) == 0 {
+				return "", err
+			}
+			former = places[0]
+		}
+		below = path.Join(former.Name, below)
+		e = former.Folder
+	}
+	return "", nil
 }
 
 func whatOf(v store.Version) string {

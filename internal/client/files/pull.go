@@ -221,14 +221,24 @@ func writePart(tx *store.CacheTx, folder id.Entry, part *tree.Part) error {
 // writeChildren writes the children that a delta adds, and takes away those
 // that it removes.
 func writeChildren(tx *store.CacheTx, folder id.Entry, children []manifest.Child) error {
-	var add []store.Child
+	var add, former []store.Child
 	var remove []string
 	for _, c := range children {
 		if c.Removed() {
 			remove = append(remove, c.Name)
+			old, found, err := tx.Child(folder, c.Name)
+			if err != nil {
+				return err
+			}
+			if found {
+				former = append(former, old)
+			}
 		} else {
 			add = append(add, store.Child{Folder: folder, Name: c.Name, Entry: c.Entry, Kind: c.Kind})
 		}
+	}
+	if err := tx.PutFormer(former...); err != nil {
+		return err
 	}
 	if err := tx.RemoveChildren(folder, remove...); err != nil {
 		return err

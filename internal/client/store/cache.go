@@ -23,6 +23,7 @@ const (
 	tableManifests table = "entry/manifest"
 	tableChildren  table = "child"
 	tableFolders   table = "folder"
+	tableFormer    table = "former"
 	tableProblems  table = "problem"
 )
 
@@ -39,13 +40,14 @@ CREATE TABLE child (workspace BLOB, folder BLOB, name BLOB, entry BLOB NOT NULL,
 	PRIMARY KEY (workspace, folder, name)) STRICT, WITHOUT ROWID;
 CREATE INDEX child_entry ON child (workspace, entry);
 CREATE TABLE folder (workspace BLOB, entry BLOB, value BLOB NOT NULL, PRIMARY KEY (workspace, entry)) STRICT;
+CREATE TABLE former (workspace BLOB, entry BLOB, value BLOB NOT NULL, PRIMARY KEY (workspace, entry)) STRICT;
 CREATE TABLE problem (workspace BLOB, entry BLOB, value BLOB NOT NULL, PRIMARY KEY (workspace, entry)) STRICT`
 
 func cacheSettings(dir string) settings {
 	return settings{
 		path:        filepath.Join(dir, cacheFile),
 		schema:      cacheSchema,
-		tables:      []table{tableHeader, tableMarks, tableEntries, tableManifests, tableChildren, tableFolders, tableProblems},
+		tables:      []table{tableHeader, tableMarks, tableEntries, tableManifests, tableChildren, tableFolders, tableFormer, tableProblems},
 		synchronous: "NORMAL",
 		hint:        "run the command again: the cache is thrown away and rebuilt from the server",
 	}
@@ -219,7 +221,7 @@ func (c *Cache) marks(ctx context.Context) (map[id.Workspace]Mark, error) {
 // Drop forgets all that is cached of a workspace.
 func (c *Cache) Drop(ctx context.Context, w id.Workspace) error {
 	return c.Update(ctx, w, func(t *CacheTx) error {
-		for _, name := range []table{tableMarks, tableEntries, tableChildren, tableFolders, tableProblems} {
+		for _, name := range []table{tableMarks, tableEntries, tableChildren, tableFolders, tableFormer, tableProblems} {
 			if err := t.tx.exec("DELETE FROM "+string(name)+" WHERE workspace = ?", w[:]); err != nil {
 				return t.db.fail("drop workspace", err)
 			}

@@ -29,3 +29,27 @@ func (r reader) Folder(folder id.Entry) (shape []byte, found bool, err error) {
 	}, "SELECT workspace, entry, value FROM folder WHERE workspace = ? AND entry = ?", r.workspace[:], folder[:])
 	return shape, found, err
 }
+
+// PutFormer remembers, for people, the last place of entries that no folder
+// names any more.
+func (t *CacheTx) PutFormer(children ...Child) error {
+	for _, c := range children {
+		if err := t.tx.put(tableFormer, c.encode(), t.workspace[:], c.Entry[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Former returns the place of an entry that [CacheTx.PutFormer] remembered, if
+// there is one.
+func (c *Cache) Former(ctx context.Context, w id.Workspace, entry id.Entry) (child Child, found bool, err error) {
+	err = c.use(ctx, func(db *database) error {
+		return db.values(ctx, tableFormer, func(_ []any, plain []byte) (err error) {
+			child, err = decodeChild(plain)
+			found = err == nil
+			return err
+		}, "SELECT workspace, entry, value FROM former WHERE workspace = ? AND entry = ?", w[:], entry[:])
+	})
+	return child, found, err
+}
