@@ -211,8 +211,9 @@ func (o *Outgoing[T]) SealCopy(content []byte) (manifest.Ref, error) {
 	return o.Seal(room[:copy(room, content)]), nil
 }
 
-// mostComplete bounds what one load completes where there is little content.
-const mostComplete = 1000
+// mostComplete bounds what one load completes where there is little content:
+// the items wait in memory, and soon take more of it than the content.
+const mostComplete = 4000
 
 // Complete says that all blocks of item are sealed. It is consumed once they
 // are stored.
@@ -222,7 +223,7 @@ func (o *Outgoing[T]) Complete(item T) error {
 		return err
 	}
 	l.complete = append(l.complete, item)
-	if len(l.blocks) == 0 && len(l.complete) >= mostComplete {
+	if len(l.complete) >= mostComplete {
 		return o.flush()
 	}
 	return nil
