@@ -131,9 +131,9 @@ func (s *Store) open(ctx context.Context, c Config) (err error) {
 // reader that stays long may let it grow, and its file shrinks back to 64 MiB.
 const (
 	writing = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
-		"&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)&_pragma=cache_size(-65536)" +
+		"&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)&_pragma=cache_size(-32768)" +
 		"&_pragma=temp_store(2)&_defensive=1&_dqs=0"
-	reading = "?_pragma=busy_timeout(10000)&_pragma=query_only(1)&_pragma=cache_size(-16384)&_dqs=0"
+	reading = "?_pragma=busy_timeout(10000)&_pragma=query_only(1)&_pragma=cache_size(-4096)&_dqs=0"
 )
 
 func openPool(path string, size int, settings string) (*sql.DB, error) {
