@@ -79,12 +79,12 @@ func (t *Tree) lastPath(ctx context.Context, e id.Entry) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if !found { // perhaps its folder is gone, and it with that
-			places, err := t.cache.Places(ctx, t.ws.ID(), e)
-			if err != nil || len(places) == 0 {
+		if !found {
+			named, ok, err := t.parent(ctx, e)
+			if err != nil || !ok {
 				return "", err
 			}
-			former = places[0]
+			former = named
 		}
 		below = path.Join(former.Name, below)
 		e = former.Folder

@@ -41,6 +41,19 @@ func (t *CacheTx) PutFormer(children ...Child) error {
 	return nil
 }
 
+// Bury forgets the children of a folder that is gone, but for their former places.
+func (t *CacheTx) Bury(folder id.Entry) error {
+	in := t.folderKey(folder)
+	children, err := t.find("SELECT folder, name, value FROM child WHERE workspace = ? AND folder = ?", t.workspace[:], in[:])
+	if err != nil {
+		return err
+	}
+	if err := t.PutFormer(children...); err != nil {
+		return err
+	}
+	return t.ClearFolder(folder)
+}
+
 // Former returns the place of an entry that [CacheTx.PutFormer] remembered, if
 // there is one.
 func (c *Cache) Former(ctx context.Context, w id.Workspace, entry id.Entry) (child Child, found bool, err error) {

@@ -137,14 +137,6 @@ func (w *Workspace) cacheVersions(ctx context.Context, versions []store.Version,
 		if err := tx.PutVersions(versions...); err != nil {
 			return err
 		}
-		for _, v := range versions {
-			if !v.Gone {
-				continue
-			}
-			if err := tx.ClearFolder(v.Entry); err != nil { // what is gone names nothing
-				return err
-			}
-		}
 		if derive != nil {
 			if err := derive(tx); err != nil {
 				return err
