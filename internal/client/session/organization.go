@@ -233,16 +233,19 @@ func (s *Session) AppendOrganization(ctx context.Context, draft func(*verify.Org
 }
 
 func (s *Session) appendDraft(ctx context.Context, d Draft) error {
-	raw := s.Sign(record.OrganizationLog(s.org.Root()), record.Seen{Organization: s.org.Position()},
-		s.org.Sequence(s.device.Device)+1, s.org.Time(), d.Payload)
+	seq := s.org.Sequence(s.device.Device) + 1
+	raw := s.Sign(record.OrganizationLog(s.org.Root()), record.Seen{Organization: s.org.Position()}, seq, s.org.Time(), d.Payload)
 	if _, err := s.org.Clone().Append(raw); err != nil {
 		return err // refuse here what the server would
 	}
 	_, err := s.Send(ctx, id.Workspace{}, Request{
 		Record: raw, Opening: d.Opening, Deliveries: d.Deliveries, Invitation: d.Invitation,
 	}, nil)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.PullOrganization(ctx)
 	}
-	return s.PullOrganization(ctx)
+	if err == nil && s.org.Sequence(s.device.Device) < seq {
+		err = fault.Broken(verify.RuleSequence.String(), "the server took a record into the log of %s, or said so, and gives the log without it", s.organizationName())
+	}
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"parsec/internal/base/id"
 	"parsec/internal/client/session"
 	"parsec/internal/client/store"
+	"parsec/internal/client/transfer"
 	"parsec/internal/format/manifest"
 	"parsec/internal/format/record"
 	"parsec/internal/verify"
@@ -122,11 +123,14 @@ func (w *Workspace) commit(ctx context.Context, p *Proposal) error {
 		}
 		return w.write(tx, next, []store.Record{{Index: at.Index, Head: at.Head, Raw: request.Record}}, w.asked)
 	})
+	if fault.Is(err, fault.Missing) {
+		return fault.Broken(transfer.PromiseStored, "%s: the server took blocks, or said so, and does not have them: %w", w.what(), err)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", w.what(), err)
 	}
 	if at != next.Position() {
-		return w.PullLog(ctx) // others' commits came in between; ours is behind them
+		return w.pullOwn(ctx, next) // others' commits came in between; ours is behind them
 	}
 	w.log = next
 	for i := range versions {

@@ -100,10 +100,20 @@ func (w *Workspace) fetchKeys(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, have := w.keys[w.log.Generation()]; !have {
-		return failed
+	newest := w.log.Generation()
+	if _, have := w.keys[newest]; have {
+		return nil
 	}
-	return nil
+	if n, ok := named[newest]; ok && failed == nil && w.opens(n) {
+		return fault.Broken(seal.PromiseKeys, "the log of %s names a grant of generation %d to you, and the server does not give it", w.what(), newest)
+	}
+	return failed
+}
+
+// opens reports whether this device has the key that a grant is sealed to.
+func (w *Workspace) opens(n grantTo) bool {
+	_, ok := w.session.Device().UserKey(n.grant.Key)
+	return ok
 }
 
 func (w *Workspace) openGrant(named map[uint64]grantTo, g remote.Grant) (seal.WorkspaceKey, error) {
@@ -175,16 +185,18 @@ func Grants(p record.Payload) (*record.Rotation, []record.Grant) {
 	return nil, nil
 }
 
-// openName opens the workspace's name, if a key for it is there.
+// openName opens the workspace's name, if a key for it is there. Where it does
+// not open, that is some author's fault: the workspace is called by its id,
+// and the others are none the worse for it.
 func (w *Workspace) openName(ctx context.Context) error {
 	sealed, generation := w.log.Name()
 	k, err := w.Key(ctx, generation)
-	if err != nil {
-		return err
+	var name string
+	if err == nil {
+		name, err = k.OpenName(sealed)
 	}
-	name, err := k.OpenName(sealed)
-	if fault.Is(err, fault.Invalid) {
-		return nil // its author's fault: the workspace is called by its id
+	if w.nameless = err; fault.Is(err, fault.Invalid) || fault.Is(err, fault.Denied) {
+		return nil
 	}
 	if err != nil || name == w.name {
 		return err

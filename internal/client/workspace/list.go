@@ -42,6 +42,9 @@ func List(ctx context.Context, s *session.Session) ([]*Workspace, error) {
 func (w *Workspace) follow(ctx context.Context, index uint64) error {
 	known, _ := w.session.Known(w.id)
 	if at := w.log.Position().Index; at == index && index > 0 && known.Head.Index <= at {
+		if w.name == "" { // what it takes to open was not to be had before
+			return w.openName(ctx)
+		}
 		return nil
 	}
 	return w.PullLog(ctx)
@@ -67,6 +70,11 @@ func Find(ctx context.Context, s *session.Session, name string) (*Workspace, err
 	case 1:
 		return found[0], nil
 	case 0:
+		for _, w := range all {
+			if w.name == "" && w.nameless != nil {
+				return nil, fault.Errorf(fault.NotFound, "no workspace %q, unless it is %s, which does not open: %w", name, w.id, w.nameless)
+			}
+		}
 		return nil, fault.WithHint(fault.Errorf(fault.NotFound, "no workspace %q", name), "`parsec workspace list` shows those you are a member of")
 	}
 	return nil, fault.WithHint(fault.Errorf(fault.Conflict, "%d workspaces are called %q", len(found), name), "use the id that `parsec workspace list` shows")

@@ -119,16 +119,30 @@ func (w *Workspace) appendRecord(ctx context.Context, p record.Payload, out *out
 	if _, err := w.session.Send(ctx, w.id, request, nil); err != nil {
 		return err
 	}
-	if out != nil && out.fresh {
-		w.keys[out.key.Generation] = out.key
-		err := w.session.Local().State.Update(ctx, func(tx *store.StateTx) error {
-			return tx.PutKeys(w.id, store.Key{Generation: out.key.Generation, Key: out.key.Key})
-		})
-		if err != nil {
-			return err
-		}
+	if out == nil || !out.fresh {
+		return w.pullOwn(ctx, next)
 	}
-	return w.PullLog(ctx)
+	key := out.key
+	w.keys[key.Generation] = key
+	if err := w.pullOwn(ctx, next); err != nil {
+		delete(w.keys, key.Generation)
+		return err
+	}
+	return w.session.Local().State.Update(ctx, func(tx *store.StateTx) error {
+		return tx.PutKeys(w.id, store.Key{Generation: key.Generation, Key: key.Key})
+	})
+}
+
+// pullOwn pulls the log, in which the record that next is behind has to be:
+// the server said that it took it.
+func (w *Workspace) pullOwn(ctx context.Context, next *verify.Workspace) error {
+	if err := w.PullLog(ctx); err != nil {
+		return err
+	}
+	if own := w.session.Device().Device; w.log.Sequence(own) < next.Sequence(own) {
+		return fault.Broken(verify.RuleSequence.String(), "the server took a record into the log of %s, or said so, and gives the log without it", w.what())
+	}
+	return nil
 }
 
 // Member is a member with the present role.

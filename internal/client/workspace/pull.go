@@ -83,12 +83,20 @@ func (w *Workspace) accept(ctx context.Context, raw [][]byte) error {
 			return verify.Broken(err)
 		}
 		h.note(step)
+		w.noteAuthor(step.Record)
 		records = append(records, store.Record{Index: step.Position.Index, Head: step.Position.Head, Raw: r})
 	}
 	if err := w.remember(ctx, next, records, w.asked); err != nil {
 		return err
 	}
 	return w.cacheVersions(ctx, h.versions, next.Position(), nil)
+}
+
+// noteAuthor notes when another user was heard last.
+func (w *Workspace) noteAuthor(r *record.Record) {
+	if d, _ := w.session.Organization().Device(r.Author); d.User != w.session.Device().User {
+		w.othersSeen = max(w.othersSeen, r.Time)
+	}
 }
 
 // remember writes a verified state, and the records that led to it.
@@ -109,7 +117,7 @@ func (w *Workspace) write(tx *store.StateTx, next *verify.Workspace, records []s
 	}
 	o := w.session.Organization()
 	return tx.PutWorkspace(store.Workspace{
-		Workspace: w.id, Position: next.Position(), Organization: asked, Snapshot: next.Snapshot(), Name: w.name,
+		Workspace: w.id, Position: next.Position(), Organization: asked, Snapshot: next.Snapshot(), Name: w.name, OthersSeen: w.othersSeen,
 		Role: next.Role(o, w.session.Device().User, o.Position().Index),
 	})
 }

@@ -10,6 +10,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -31,6 +32,8 @@ type Workspace struct {
 	mark store.Mark
 	keys map[uint64]seal.WorkspaceKey
 	name string
+	// othersSeen is the time of the newest record by another user.
+	othersSeen int64
 }
 
 // open takes up what the device remembers of a workspace, which may be nothing.
@@ -45,7 +48,7 @@ func open(ctx context.Context, s *session.Session, w id.Workspace) (*Workspace, 
 		if ws.log, err = verify.RestoreWorkspace(kept.Snapshot); err != nil {
 			return nil, err
 		}
-		ws.asked, ws.name = kept.Organization, kept.Name
+		ws.asked, ws.name, ws.othersSeen = kept.Organization, kept.Name, kept.OthersSeen
 	}
 	keys, err := s.Local().State.Keys(ctx, w)
 	if err != nil {
@@ -78,6 +81,13 @@ func (w *Workspace) Name() string {
 		return w.id.String()
 	}
 	return w.name
+}
+
+// OthersSeen returns the time of the newest record by another user. A server
+// that withholds everything new cannot be told from silence at once; a person
+// who expected news can tell from this.
+func (w *Workspace) OthersSeen() (time.Time, bool) {
+	return time.Unix(0, w.othersSeen), w.othersSeen != 0
 }
 
 // what is what messages call the workspace.
