@@ -232,6 +232,9 @@ func (t *Tree) newest(ctx context.Context, e *Entry, chain []store.Version) erro
 // open opens the manifest of a version.
 func (t *Tree) open(ctx context.Context, v store.Version) (manifest.Manifest, manifest.Body, error) {
 	key, err := t.ws.Key(ctx, v.Generation)
+	if fault.Is(err, fault.Invalid) { // a grant or backlink does not open: that is no fault of the entry's
+		err = fault.Errorf(fault.Denied, "%w", err)
+	}
 	if err != nil {
 		return manifest.Manifest{}, nil, err
 	}
