@@ -75,6 +75,9 @@ func Bootstrap(t testing.TB, link, email string) *Person {
 	return p.keep(h)
 }
 
+// Lock opens the person's device file.
+func (p *Person) Lock() device.Lock { return p.lock }
+
 // Close ends the person's session, as the end of a command does.
 func (p *Person) Close() {
 	if !p.open {
