@@ -32,6 +32,8 @@ type Workspace struct {
 	mark store.Mark
 	keys map[uint64]seal.WorkspaceKey
 	name string
+	// nameless says why the name does not open.
+	nameless error
 	// othersSeen is the time of the newest record by another user.
 	othersSeen int64
 }
