@@ -32,6 +32,8 @@ type workspaceShown struct {
 	Name  string       `json:"name"`
 	Role  string       `json:"role"`
 	State string       `json:"state"`
+	// OthersSeen is when somebody else was heard last; null for never.
+	OthersSeen *string `json:"others_seen"`
 }
 
 func shown(w *workspace.Workspace) workspaceShown {
@@ -39,13 +41,22 @@ func shown(w *workspace.Workspace) workspaceShown {
 	if w.Log().Archived() {
 		state = "archived"
 	}
-	return workspaceShown{w.ID(), w.Name(), w.Role().String(), state}
+	shown := workspaceShown{ID: w.ID(), Name: w.Name(), Role: w.Role().String(), State: state}
+	if at, ok := w.OthersSeen(); ok {
+		seen := cmdline.Time(at.UnixNano())
+		shown.OthersSeen = &seen
+	}
+	return shown
 }
 
 func workspaceRows(all []workspaceShown) [][]string {
-	rows := [][]string{{"NAME", "ROLE", "STATE", "ID"}}
+	rows := [][]string{{"NAME", "ROLE", "STATE", "OTHERS SEEN", "ID"}}
 	for _, w := range all {
-		rows = append(rows, []string{w.Name, w.Role, w.State, w.ID.String()})
+		seen := "never"
+		if w.OthersSeen != nil {
+			seen = *w.OthersSeen
+		}
+		rows = append(rows, []string{w.Name, w.Role, w.State, seen, w.ID.String()})
 	}
 	return rows
 }

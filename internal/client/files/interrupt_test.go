@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -124,5 +125,25 @@ func TestAnotherDeviceOfOnesOwnSeesEverything(t *testing.T) {
 	}
 	if role := other.Workspace().Role(); role != record.RoleOwner {
 		t.Errorf("the second device has role %s", role)
+	}
+}
+
+func TestAPersonSeesWhenOthersWereHeardLast(t *testing.T) {
+	server := servertest.Start(t, servertest.Config{})
+	alice := clienttest.Bootstrap(t, server.CreateOrganization("Acme"), "alice@example.com")
+	bob := alice.Enroll("bob@example.com", record.ProfileStandard)
+	mine := alice.CreateWorkspace("plans")
+	put(t, mine, "/f", "alice's")
+	alice.Share(mine, bob, record.RoleContributor)
+	if at, ok := mine.Workspace().OthersSeen(); ok {
+		t.Errorf("others were heard at %s, before they said anything", at)
+	}
+	bob.Sync()
+	before := time.Now()
+	put(t, bob.Tree("plans"), "/g", "bob's")
+	alice.Reopen()
+	alice.Sync()
+	if at, ok := alice.Tree("plans").Workspace().OthersSeen(); !ok || at.Before(before) {
+		t.Errorf("others were heard at %s, %v; want after %s", at, ok, before)
 	}
 }

@@ -95,6 +95,9 @@ type Workspace struct {
 	Name string
 	// Role is the user's own at Position: for display, not for decisions.
 	Role record.Role
+	// OthersSeen is the time of the newest record by another user, in
+	// nanoseconds since the Unix epoch; 0 if there is none.
+	OthersSeen int64
 }
 
 // Key is one generation of a workspace key.
