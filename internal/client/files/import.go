@@ -92,6 +92,9 @@ func (t *Tree) ImportStream(ctx context.Context, r io.Reader, into Entry, name s
 }
 
 func (t *Tree) importing(ctx context.Context, o CopyOptions, produce func(context.Context, *importer) error) error {
+	if err := t.ws.MayWrite(); err != nil {
+		return err
+	}
 	im := &importer{tree: t, update: o.Update, tally: o.tally()}
 	b := &batch{tree: t, tally: im.tally}
 	commit := func(ctx context.Context, writes []*write) error {
