@@ -26,9 +26,9 @@ destination is a folder, the copies go into it; otherwise it is the copy's name.
 A source that ends in /. , and the root folder of a workspace, stand for what is
 in the folder. - is standard input or output.
 
-Modification times, executable bits and links are kept. Links are copied as
-links; one that leads out of what is copied is left out of an export. Within a
-workspace nothing is uploaded.
+Modification times, executable bits and links are kept. Links are copied as they
+are, and never followed; one that leads out of what is copied is warned of.
+Within a workspace nothing is uploaded.
 
 A copy that breaks off leaves whole files, and the same command with --update
 goes on: it passes over what is there with the same size, time and mode. With
