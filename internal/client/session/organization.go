@@ -214,7 +214,7 @@ const maxTries = 20
 // AppendOrganization appends a record. Where another record took its place, it
 // pulls and asks for a new draft.
 func (s *Session) AppendOrganization(ctx context.Context, draft func(*verify.Organization) (Draft, error)) error {
-	if err := s.settle(ctx); err != nil {
+	if err := s.Settle(ctx); err != nil {
 		return err
 	}
 	for try := 0; ; try++ {

@@ -101,16 +101,17 @@ func (s *Session) transmit(ctx context.Context, log id.Workspace, r Request) (re
 // rather than the lack of one.
 func answered(err error) bool {
 	switch fault.KindOf(err) {
-	case fault.Stale, fault.Denied, fault.Invalid, fault.Missing, fault.Conflict, fault.NotFound, fault.TooLarge, fault.Clock:
+	case fault.Stale, fault.Denied, fault.Invalid, fault.Missing, fault.Conflict, fault.NotFound, fault.TooLarge,
+		fault.Full, fault.Frozen, fault.Clock, fault.Upgrade:
 		return true
 	}
 	return false
 }
 
-// settle sends again what an earlier process, or an earlier attempt, left
+// Settle sends again what an earlier process, or an earlier attempt, left
 // without an answer. A refusal settles it too: the work behind it is done
-// anew, on what the log holds by then.
-func (s *Session) settle(ctx context.Context) error {
+// anew, on what the log holds by then. Nothing new is signed before.
+func (s *Session) Settle(ctx context.Context) error {
 	if s.settled {
 		return nil
 	}

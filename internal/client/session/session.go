@@ -141,5 +141,9 @@ func (s *Session) Sync(ctx context.Context) error {
 	if err := s.pullManifest(ctx); err != nil {
 		return err
 	}
-	return s.settle(ctx)
+	// What the server cannot take now must not keep anybody from reading.
+	if err := s.Settle(ctx); fault.Is(err, fault.Unreachable) || fault.Is(err, fault.Integrity) || ctx.Err() != nil {
+		return err
+	}
+	return nil
 }

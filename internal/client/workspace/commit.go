@@ -61,6 +61,9 @@ func (w *Workspace) Commit(ctx context.Context, propose func(context.Context) (*
 	if err := w.MayWrite(); err != nil {
 		return err
 	}
+	if err := w.session.Settle(ctx); err != nil {
+		return err
+	}
 	for try := 0; ; try++ {
 		if err := w.rotateIfDue(ctx); err != nil {
 			return err

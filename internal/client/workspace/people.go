@@ -93,6 +93,9 @@ func (w *Workspace) retry(ctx context.Context, draft func() (record.Payload, *ou
 		if err != nil || p == nil {
 			return err
 		}
+		if err := w.session.Settle(ctx); err != nil {
+			return err
+		}
 		err = w.appendRecord(ctx, p, out)
 		if !fault.Is(err, fault.Stale) || try == maxTries {
 			return err
