@@ -227,28 +227,48 @@ func keys(ts *testscript.TestScript, _ bool, args []string) {
 // args... runs greet with $PARSEC_HOME, and claim with the home and arguments
 // given. With ! in front the greeter mishears, and both sides have to fail.
 func enroll(ts *testscript.TestScript, misheard bool, args []string) {
-	greeter := newSide(ts, "", "invite", "greet", args[0], "--codes-stdin")
-	claimer := newSide(ts, args[2], append([]string{"invite", "claim", args[1], "--codes-stdin"}, args[3:]...)...)
-	var group errgroup.Group
-	for _, s := range []*side{greeter, claimer} {
-		group.Go(s.run)
+	greeter := exec.Command("parsec", "invite", "greet", args[0], "--codes-stdin")
+	claimer := exec.Command("parsec", append([]string{"invite", "claim", args[1], "--codes-stdin"}, args[3:]...)...)
+	for _, c := range []*exec.Cmd{greeter, claimer} {
+		c.Dir = ts.MkAbs(".")
+		for _, name := range []string{"PATH", "HOME", "PARSEC_HOME", "PARSEC_PASSWORD_FILE", "PARSEC_KEYRING", "TEST_KEYRING"} {
+			c.Env = append(c.Env, name+"="+ts.Getenv(name))
+		}
 	}
+	claimer.Env = append(claimer.Env, "PARSEC_HOME="+ts.MkAbs(args[2]))
+	out, problems, err := converse(greeter, claimer, misheard)
+	io.WriteString(ts.Stdout(), out)
+	io.WriteString(ts.Stderr(), problems)
+	switch {
+	case !misheard:
+		ts.Check(err)
+	case greeter.ProcessState.Success() || claimer.ProcessState.Success():
+		ts.Fatalf("a side did not notice that the code was misheard")
+	}
+}
+
+// converse runs both sides of an enrollment, and has each hear the other's
+// code. It returns what both wrote to standard output and standard error.
+func converse(greet, claim *exec.Cmd, misheard bool) (out, problems string, err error) {
+	greeter, err := newSide(greet)
+	if err != nil {
+		return "", "", err
+	}
+	claimer, err := newSide(claim)
+	if err != nil {
+		return "", "", err
+	}
+	var group errgroup.Group
+	group.Go(greeter.run)
+	group.Go(claimer.run)
 	claimer.hear(<-greeter.code)
 	code := <-claimer.code
 	if misheard {
 		code = flip(code)
 	}
 	greeter.hear(code)
-	err := group.Wait()
-	io.WriteString(ts.Stdout(), greeter.out.String()+claimer.out.String())
-	io.WriteString(ts.Stderr(), greeter.err.String()+claimer.err.String())
-	if misheard {
-		if greeter.cmd.ProcessState.Success() || claimer.cmd.ProcessState.Success() {
-			ts.Fatalf("a side did not notice that the code was misheard")
-		}
-		return
-	}
-	ts.Check(err)
+	err = group.Wait()
+	return greeter.said.String() + claimer.said.String(), greeter.problems.String() + claimer.problems.String(), err
 }
 
 // flip changes one character of a code.
@@ -265,28 +285,22 @@ func flip(code string) string {
 
 // side is one side of an enrollment, as a process.
 type side struct {
-	cmd      *exec.Cmd
-	in       io.WriteCloser
-	out, err bytes.Buffer
-	// code has the code that the side shows, or "" if it ends before.
+	cmd            *exec.Cmd
+	in             io.WriteCloser
+	out            io.Reader
+	said, problems bytes.Buffer
+	// code has the code that the side shows, and is closed when it ends.
 	code chan string
 }
 
-func newSide(ts *testscript.TestScript, home string, args ...string) *side {
-	s := &side{cmd: exec.Command(os.Args[0], args...), code: make(chan string, 1)}
-	s.cmd.Args[0] = "parsec"
-	s.cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "PARSEC_HOME", "PARSEC_PASSWORD_FILE", "PARSEC_KEYRING", "TEST_KEYRING"} {
-		s.cmd.Env = append(s.cmd.Env, name+"="+ts.Getenv(name))
-	}
-	if home != "" {
-		s.cmd.Env = append(s.cmd.Env, "PARSEC_HOME="+ts.MkAbs(home))
-	}
-	s.cmd.Stderr = &s.err
+func newSide(cmd *exec.Cmd) (*side, error) {
+	s := &side{cmd: cmd, code: make(chan string, 1)}
+	cmd.Stderr = &s.problems
 	var err error
-	s.in, err = s.cmd.StdinPipe()
-	ts.Check(err)
-	return s
+	if s.in, err = cmd.StdinPipe(); err == nil {
+		s.out, err = cmd.StdoutPipe()
+	}
+	return s, err
 }
 
 // hear types the other side's code.
@@ -297,21 +311,17 @@ func (s *side) hear(code string) {
 
 func (s *side) run() error {
 	defer close(s.code)
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		fmt.Fprintln(&s.out, lines.Text())
+	for lines := bufio.NewScanner(s.out); lines.Scan(); {
+		fmt.Fprintln(&s.said, lines.Text())
 		if code, ok := strings.CutPrefix(lines.Text(), "your code: "); ok {
 			s.code <- code
 		}
 	}
 	if err := s.cmd.Wait(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", strings.Join(s.cmd.Args, " "), err, &s.err)
+		return fmt.Errorf("%s: %w\n%s", strings.Join(s.cmd.Args, " "), err, &s.problems)
 	}
 	return nil
 }

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"parsec/internal/server/servertest"
+)
+
+// firstHour returns the client's commands of the README, in order.
+func firstHour(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, hour, found := strings.Cut(string(text), "## A first hour")
+	hour, _, ends := strings.Cut(hour, "\n## ")
+	if !found || !ends {
+		t.Fatal("the README has no first hour")
+	}
+	var commands []string
+	for line := range strings.Lines(hour) {
+		if command, ok := strings.CutPrefix(line, "    parsec "); ok {
+			commands = append(commands, "parsec "+strings.TrimSpace(command))
+		}
+	}
+	return commands
+}
+
+// reader follows the README in a shell.
+type reader struct {
+	t    *testing.T
+	home string
+	// url and token are what the reader was given last.
+	url, token string
+}
+
+func (r *reader) shell(command string) *exec.Cmd {
+	command = strings.NewReplacer("'URL'", "'"+r.url+"'", " TOKEN", " "+r.token).Replace(command)
+	c := exec.CommandContext(r.t.Context(), "sh", "-c", command)
+	c.Dir = r.home
+	c.Env = append(os.Environ(), "HOME="+r.home, "XDG_DATA_HOME=", "PARSEC_KEYRING=true", "TEST_KEYRING="+r.home+"/keyring")
+	return c
+}
+
+func (r *reader) run(command string) string {
+	r.t.Helper()
+	out, err := r.shell(command).CombinedOutput()
+	if err != nil {
+		r.t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	if m := regexp.MustCompile(`(?m)^url +(.*)\ntoken +(.*)$`).FindSubmatch(out); m != nil {
+		r.url, r.token = string(m[1]), string(m[2])
+	}
+	return string(out)
+}
+
+func TestTheReadmeLeadsThroughAFirstHour(t *testing.T) {
+	r := &reader{t: t, home: t.TempDir(), url: servertest.Start(t, servertest.Config{}).CreateOrganization("Acme")}
+	roof := filepath.Join("Documents", "plans", "roof.txt")
+	for _, dir := range []string{filepath.Dir(roof), "keyring"} {
+		if err := os.MkdirAll(filepath.Join(r.home, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(r.home, roof), []byte("Tiles, red.\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var greet string
+	for _, command := range firstHour(t) {
+		switch {
+		case strings.Contains(command, "invite greet"):
+			greet = command
+		case strings.Contains(command, "invite claim"):
+			_, problems, err := converse(r.shell("exec "+greet+" --codes-stdin"), r.shell("exec "+command+" --codes-stdin"), false)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, problems)
+			}
+		default:
+			r.run(command)
+		}
+	}
+	got, err := os.ReadFile(filepath.Join(r.home, "bob-plans", "plans", "roof.txt"))
+	if err != nil || string(got) != "Tiles, red.\n" {
+		t.Errorf("Bob has %q, %v", got, err)
+	}
+	if out, err := r.shell("parsec --home ~/bob ls plans:").CombinedOutput(); err == nil {
+		t.Errorf("Bob still reads:\n%s", out)
+	}
+}
