@@ -161,11 +161,37 @@ func TestManualsAreWrittenForEachCommand(t *testing.T) {
 	for _, want := range []string{
 		".SH NAME\ntool\\-greet \\- Say hello\n",
 		"\n.nf\n  .indented lines stay\n.fi\n", "And \\-so on.",
-		".B \\-n, \\-\\-your\\-name name\nthe name to use (TOOL_YOUR_NAME)",
+		".B \\-n, \\-\\-your\\-name name\nthe name to use (default nobody) (TOOL_YOUR_NAME)",
 		".SH GLOBAL OPTIONS", "(TOOL_SO_MANY)", ".BR tool (1)",
 	} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the page lacks %q:\n%s", want, page)
 		}
+	}
+}
+
+func TestTheReferenceHasAllCommandsOnOnePage(t *testing.T) {
+	root, _ := program(nil)
+	root.AddCommand(cmdline.Manuals("tool", "TOOL"))
+	dir := filepath.Join(t.TempDir(), "docs")
+	root.SetArgs([]string{"man", "--markdown", dir})
+	if err := root.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "tool.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"# tool\n\nDo things.", "\n* [`tool greet`](#tool-greet): Say hello\n",
+		"\n## tool greet\n\nSay hello.\n\n    tool greet WHO [flags]\n\nSays hello.\n\n    .indented lines stay\n\nAnd -so on.\n\nFor example:\n\n    tool greet --your-name me you\n\n",
+		"\n* `-n, --your-name name`: the name to use (default nobody)\n* the flags of [`tool`](#tool)\n",
+	} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
+	}
+	if strings.Contains(string(page), "secret") {
+		t.Errorf("the page names a hidden command:\n%s", page)
 	}
 }

@@ -1,6 +1,7 @@
 package cmdline
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -13,21 +14,56 @@ import (
 	"parsec/internal/base/fault"
 )
 
+// Manuals is the command of a program that writes its manual.
+func Manuals(program, prefix string) *cobra.Command {
+	var markdown bool
+	c := &cobra.Command{
+		Use:   "man FOLDER",
+		Short: "Write the manual pages into a folder",
+		Example: "  " + program + " man ~/.local/share/man/man1\n" +
+			"  " + program + " man --markdown .",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if markdown {
+				return writePage(filepath.Join(args[0], program+".md"), func(w io.Writer) error { return Reference(w, c.Root(), prefix) })
+			}
+			return WriteManuals(c.Root(), args[0], prefix)
+		},
+	}
+	c.Flags().BoolVar(&markdown, "markdown", false, "write one page of Markdown with all commands instead")
+	return c
+}
+
 // WriteManuals writes the manual pages of a command, and of all below it, into
 // a folder, which it makes.
 func WriteManuals(root *cobra.Command, dir, prefix string) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return fault.Errorf(fault.Failed, "make folder of manual pages: %w", err)
-	}
-	var page strings.Builder
-	if err := Manual(&page, root, prefix); err != nil {
+	return walk(root, func(c *cobra.Command) error {
+		return writePage(filepath.Join(dir, manualName(c)+".1"), func(w io.Writer) error { return Manual(w, c, prefix) })
+	})
+}
+
+// writePage writes a file, and makes its folder.
+func writePage(path string, content func(io.Writer) error) error {
+	var page bytes.Buffer
+	if err := content(&page); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, manualName(root)+".1"), []byte(page.String()), 0o666); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return fault.Errorf(fault.Failed, "make folder of manual pages: %w", err)
+	}
+	if err := os.WriteFile(path, page.Bytes(), 0o666); err != nil {
 		return fault.Errorf(fault.Failed, "write manual page: %w", err)
 	}
-	for _, c := range shown(root) {
-		if err := WriteManuals(c, dir, prefix); err != nil {
+	return nil
+}
+
+// walk visits a command, and then those below it that help lists.
+func walk(c *cobra.Command, visit func(*cobra.Command) error) error {
+	if err := visit(c); err != nil {
+		return err
+	}
+	for _, sub := range shown(c) {
+		if err := walk(sub, visit); err != nil {
 			return err
 		}
 	}
@@ -102,21 +138,45 @@ func manualFlags(b *strings.Builder, title string, flags *pflag.FlagSet, prefix 
 		return
 	}
 	fmt.Fprintf(b, ".SH %s\n", title)
+	for _, o := range options(flags, prefix) {
+		fmt.Fprintf(b, ".TP\n.B %s\n%s", roff(o.name), roff(o.use))
+		if o.variable != "" {
+			fmt.Fprintf(b, " (%s)", roff(o.variable))
+		}
+		b.WriteString("\n")
+	}
+}
+
+// option is a flag as the manual shows it.
+type option struct {
+	// name is how it is written, with what stands for its value.
+	name, use string
+	// variable gives it too; "" for a flag that no variable gives.
+	variable string
+}
+
+// options returns what the manual says of flags.
+func options(flags *pflag.FlagSet, prefix string) []option {
+	var all []option
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Hidden {
 			return
 		}
 		value, use := pflag.UnquoteUsage(f)
-		name := "--" + f.Name
+		o := option{name: "--" + f.Name, use: use}
 		if f.Shorthand != "" {
-			name = "-" + f.Shorthand + ", " + name
+			o.name = "-" + f.Shorthand + ", " + o.name
 		}
-		fmt.Fprintf(b, ".TP\n.B %s\n%s", roff(strings.TrimSpace(name+" "+value)), roff(use))
+		o.name = strings.TrimSpace(o.name + " " + value)
+		if value != "" && f.DefValue != "" && f.DefValue != "0" && f.DefValue != "[]" {
+			o.use += " (default " + f.DefValue + ")"
+		}
 		if f.Name != "help" && f.Name != "version" {
-			fmt.Fprintf(b, " (%s)", roff(Variable(prefix, f.Name)))
+			o.variable = Variable(prefix, f.Name)
 		}
-		b.WriteString("\n")
+		all = append(all, o)
 	})
+	return all
 }
 
 // roff escapes what has a meaning in man(7).

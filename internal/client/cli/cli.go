@@ -133,7 +133,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 permission denied,
 	add(groupFiles, r.ls(), r.tree(), r.find(), r.stat(), r.cat(), r.cp(), r.mv(), r.rm(), r.mkdir(), r.log(), r.verify())
 	add(groupShare, r.workspace())
 	add(groupPeople, r.org(), r.user(), r.deviceCommand(), r.invite())
-	add(groupOther, r.man())
+	add(groupOther, cmdline.Manuals("parsec", prefix))
 	add(groupOther, r.Extra...)
 	c.SetCompletionCommandGroupID(groupOther)
 	c.SetHelpCommandGroupID(groupOther)
@@ -173,17 +173,4 @@ func version() string {
 		return info.Main.Version
 	}
 	return "unknown"
-}
-
-func (r *run) man() *cobra.Command {
-	return &cobra.Command{
-		Use:   "man FOLDER",
-		Short: "Write the manual pages into a folder",
-		Example: `  parsec man ~/.local/share/man/man1
-  man parsec-cp`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			return cmdline.WriteManuals(c.Root(), args[0], prefix)
-		},
-	}
 }
