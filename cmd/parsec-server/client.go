@@ -30,7 +30,7 @@ func (a *adminFlags) register(c *cobra.Command) {
 	f := c.PersistentFlags()
 	f.StringVar(&a.server, "server", "http://"+defaultListen, "`URL` of the running server")
 	f.StringVar(&a.tokenFile, "admin-token-file", "", "`file` with the administrator's token (default DATA/"+tokenFile+")")
-	f.StringVar(&a.data, "data", defaultData, "data folder of the server, where its token is")
+	f.StringVar(&a.data, "data", defaultData, "data `folder` of the server, where its token is")
 	f.BoolVar(&a.json, "json", false, "print JSON")
 }
 

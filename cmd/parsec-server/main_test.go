@@ -4,9 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
+	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +20,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -87,7 +93,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": scriptServe, "stop": scriptStop, "status": scriptStatus, "people": scriptPeople, "get": scriptGet, "mode": scriptMode,
+			"serve": scriptServe, "stop": scriptStop, "status": scriptStatus, "people": scriptPeople, "get": scriptGet, "mode": scriptMode, "certificate": scriptCertificate,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[serverKey{}] = new(process)
@@ -193,5 +199,24 @@ func scriptMode(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	if got := "0" + strconv.FormatUint(uint64(info.Mode().Perm()), 8); got != args[1] {
 		ts.Fatalf("mode %s, want %s", got, args[1])
+	}
+}
+
+// scriptCertificate writes a certificate of this machine, signed by itself:
+//
+//	certificate CERTIFICATE KEY
+func scriptCertificate(ts *testscript.TestScript, _ bool, args []string) {
+	public, private, err := ed25519.GenerateKey(nil)
+	ts.Check(err)
+	now := time.Now()
+	made, err := x509.CreateCertificate(nil, &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}, new(x509.Certificate), public, private)
+	ts.Check(err)
+	key, err := x509.MarshalPKCS8PrivateKey(private)
+	ts.Check(err)
+	for i, block := range []*pem.Block{{Type: "CERTIFICATE", Bytes: made}, {Type: "PRIVATE KEY", Bytes: key}} {
+		ts.Check(os.WriteFile(ts.MkAbs(args[i]), pem.EncodeToMemory(block), 0o600))
 	}
 }

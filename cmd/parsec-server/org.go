@@ -8,13 +8,14 @@ import (
 
 	"parsec/internal/api/parsecv1"
 	"parsec/internal/base/fault"
+	"parsec/internal/cmdline"
 )
 
 func orgCommand() *cobra.Command {
 	var a adminFlags
 	c := &cobra.Command{
 		Use: "org", Short: "Administer the organizations of a running server",
-		Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: cobra.ArbitraryArgs, RunE: cmdline.Group,
 	}
 	a.register(c)
 	c.AddCommand(orgCreate(&a), orgList(&a), orgStats(&a), orgSet(&a))
@@ -36,7 +37,7 @@ func orgCreate(a *adminFlags) *cobra.Command {
 				return err
 			}
 			if a.json {
-				return printJSON(c, struct {
+				return cmdline.WriteJSON(c.OutOrStdout(), struct {
 					BootstrapURL string `json:"bootstrap_url"`
 				}{m.GetBootstrapUrl()})
 			}
@@ -118,7 +119,7 @@ func orgList(a *adminFlags) *cobra.Command {
 				all[i] = s
 				rows = append(rows, []string{
 					s.Name, s.state(), text(s.CreatedAt), limitText(s.ActiveUsersLimit, decimal),
-					limitText(s.StorageLimit, size), strconv.FormatBool(s.Outsiders),
+					limitText(s.StorageLimit, cmdline.Size), strconv.FormatBool(s.Outsiders),
 				})
 			}
 			return printed(c, a.json, all, rows)
@@ -163,8 +164,8 @@ func orgStats(a *adminFlags) *cobra.Command {
 				{"users", decimal(s.Users)},
 				{"workspaces", decimal(s.Workspaces)},
 				{"records", decimal(s.Records)},
-				{"manifests", decimal(s.Manifests) + " of " + size(s.ManifestBytes)},
-				{"blocks", decimal(s.Blocks) + " of " + size(s.BlockBytes)},
+				{"manifests", decimal(s.Manifests) + " (" + cmdline.Size(s.ManifestBytes) + ")"},
+				{"blocks", decimal(s.Blocks) + " (" + cmdline.Size(s.BlockBytes) + ")"},
 				{"packs", decimal(s.Packs)},
 			}...))
 		},
@@ -178,7 +179,7 @@ func (o organization) rows() [][]string {
 		{"fingerprint", text(o.Fingerprint)},
 		{"created", text(o.CreatedAt)},
 		{"active users limit", limitText(o.ActiveUsersLimit, decimal)},
-		{"storage limit", limitText(o.StorageLimit, size)},
+		{"storage limit", limitText(o.StorageLimit, cmdline.Size)},
 		{"outsiders", strconv.FormatBool(o.Outsiders)},
 	}
 }
@@ -206,8 +207,11 @@ func orgSet(a *adminFlags) *cobra.Command {
 			if expire || unexpire {
 				q.Expired = &expire
 			}
-			if expire && unexpire {
+			switch {
+			case expire && unexpire:
 				return fault.Errorf(fault.Usage, "--expire and --unexpire exclude each other")
+			case q.ActiveUsersLimit == nil && q.StorageLimit == nil && q.Outsiders == nil && q.Expired == nil:
+				return fault.WithHint(fault.Errorf(fault.Usage, "set organization: nothing to change"), "`%s --help` lists what can be changed", c.CommandPath())
 			}
 			api, err := a.connect()
 			if err != nil {

@@ -1,40 +1,23 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
 	"math"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/cmdline"
 )
 
 // printed prints a value as JSON, or rows as a table.
 func printed(c *cobra.Command, asJSON bool, v any, rows [][]string) error {
 	if asJSON {
-		return printJSON(c, v)
+		return cmdline.WriteJSON(c.OutOrStdout(), v)
 	}
-	return printTable(c.OutOrStdout(), rows)
-}
-
-func printJSON(c *cobra.Command, v any) error {
-	e := json.NewEncoder(c.OutOrStdout())
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
-
-func printTable(w io.Writer, rows [][]string) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	for _, row := range rows {
-		fmt.Fprintln(t, strings.Join(row, "\t"))
-	}
-	return t.Flush()
+	return cmdline.WriteTable(c.OutOrStdout(), rows)
 }
 
 // moment returns a time as RFC 3339 in UTC, or nil for none.
@@ -72,16 +55,6 @@ var units = []struct {
 	{"M", 1 << 20},
 	{"K", 1 << 10},
 	{"B", 1},
-}
-
-// size returns a number of bytes for a table.
-func size(n uint64) string {
-	for _, u := range units[:4] {
-		if n >= u.size {
-			return strconv.FormatFloat(float64(n)/float64(u.size), 'f', 1, 64) + " " + u.name
-		}
-	}
-	return decimal(n) + " B"
 }
 
 // byteSize is a flag for a number of bytes, as 10GiB or 500MB.

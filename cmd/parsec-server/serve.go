@@ -51,10 +51,15 @@ func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Run the server until SIGTERM",
-		Long: `Runs the server in the foreground. Without flags it listens on ` + defaultListen + ` and keeps everything
-under ./` + defaultData + `, which it creates: an embedded database, the files of blocks, and the administrator's token.
-It prints one line, "listening on http://...", when it is ready, and logs to standard error.
-SIGTERM and SIGINT finish what is in flight.`,
+		Long: `Runs the server in the foreground. Without flags it listens on ` + defaultListen + ` and
+keeps everything under ./` + defaultData + `, which it creates: an embedded database, the
+files of blocks, and the administrator's token.
+
+It prints one line, "listening on http://...", when it is ready, and logs to
+standard error. SIGTERM and SIGINT finish what is in flight.`,
+		Example: `  parsec-server run
+  parsec-server run --data /srv/parsec --listen :443 \
+      --tls-cert fullchain.pem --tls-key privkey.pem --public-url https://parsec.example.com`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.verbose, _ = c.Flags().GetBool("verbose")
@@ -62,16 +67,16 @@ SIGTERM and SIGINT finish what is in flight.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.listen, "listen", defaultListen, "address to listen on; port 0 chooses a free one")
-	f.StringVar(&o.data, "data", defaultData, "folder for everything the server keeps")
+	f.StringVar(&o.listen, "listen", defaultListen, "`address` to listen on; port 0 chooses a free one")
+	f.StringVar(&o.data, "data", defaultData, "`folder` for everything the server keeps")
 	f.StringVar(&o.database, "database", "", "database `URL`: sqlite:PATH (default sqlite:DATA/metadata.sqlite)")
 	f.StringArrayVar(&o.stores, "store", nil, "object store `URL`: file:DIR (default file:DATA/blocks)")
 	f.StringVar(&o.publicURL, "public-url", "", "`URL` under which clients find the server (default: the address it listens on)")
 	f.StringVar(&o.certificate, "tls-cert", "", "`file` with the TLS certificate chain, in PEM")
 	f.StringVar(&o.key, "tls-key", "", "`file` with its private key, in PEM")
 	f.BoolVar(&o.insecure, "insecure-http", false, "allow plain HTTP on other than loopback, behind a proxy")
-	f.StringArrayVar(&o.proxies, "trusted-proxy", nil, "`network` of reverse proxies whose X-Forwarded-For is believed, as 10.0.0.0/8")
-	f.StringVar(&o.logFormat, "log-format", "text", "how to log: text or json")
+	f.StringArrayVar(&o.proxies, "trusted-proxy", nil, "`network` of reverse proxies whose X-Forwarded-For is believed, as 10.0.0.0/8; may be repeated")
+	f.StringVar(&o.logFormat, "log-format", "text", "`how` to log: text or json")
 	return c
 }
 
@@ -118,6 +123,8 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	}
 	handler := server.New(store, blobs, log, server.Config{PublicURL: public, AdminToken: token, Network: network})
 	fmt.Fprintln(stdout, "listening on "+address)
+	log.InfoContext(ctx, "started", "version", version(), "address", address, "public_url", public, "data", o.data)
+	defer func() { log.InfoContext(ctx, "stopped") }()
 	return handler.Serve(ctx, l, secure)
 }
 
@@ -150,6 +157,9 @@ func (o options) network() (rpc.Config, error) {
 		u, err := url.Parse(o.publicURL)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 			return c, fault.Errorf(fault.Usage, "read --public-url: %q is not the address of a server, as https://parsec.example.com", o.publicURL)
+		}
+		if strings.Trim(u.Path, "/") != "" { // devices sign the path of each request, so no proxy may change it
+			return c, fault.WithHint(fault.Errorf(fault.Usage, "read --public-url: %q has a path", o.publicURL), "give the server a host name or port of its own")
 		}
 	}
 	if o.certificate == "" && !o.insecure && !loopback(o.listen) {

@@ -6,13 +6,14 @@ import (
 	"parsec/internal/api/parsecv1"
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/cmdline"
 )
 
 func userCommand() *cobra.Command {
 	var a adminFlags
 	c := &cobra.Command{
 		Use: "user", Short: "Look at the users of an organization",
-		Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: cobra.ArbitraryArgs, RunE: cmdline.Group,
 	}
 	a.register(c)
 	c.AddCommand(userList(&a))
