@@ -598,6 +598,9 @@ func TestTheLogTellsWhatHappenedAndNoSecrets(t *testing.T) {
 		last.Status != 200 || last.Bytes == 0 || last.Duration == 0 {
 		t.Errorf("the last line is %+v", last)
 	}
+	if strings.Contains(log, `"status":0`) {
+		t.Errorf("an answer without a status:\n%s", log)
+	}
 }
 
 func TestPeopleWithABrowserAreToldWhatToDo(t *testing.T) {

@@ -101,10 +101,13 @@ func (s *Server) panicked(a *answer, r *http.Request, p any) {
 // record writes the request to the log. The path holds no secrets: what opens
 // something stands in headers, bodies or behind the # of a link.
 func (s *Server) record(a *answer, r *http.Request, n *note, took time.Duration) {
-	level := slog.LevelInfo
+	level, status := slog.LevelInfo, a.status
+	if status == 0 { // an answer without a body, which net/http makes one of 200
+		status = http.StatusOK
+	}
 	attributes := []slog.Attr{
 		slog.String("id", n.id), slog.String("method", r.Method), slog.String("path", r.URL.Path),
-		slog.Int("status", a.status), slog.Int64("bytes", a.bytes), slog.Duration("duration", took),
+		slog.Int("status", status), slog.Int64("bytes", a.bytes), slog.Duration("duration", took),
 	}
 	if n.err != nil {
 		kind := fault.KindOf(n.err)
