@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -386,4 +387,8 @@ func TestAttack15_SymlinksThatLeadOut(t *testing.T) {
 			}
 		})
 	}
+}
+
+func sortChildren(all []manifest.Child) {
+	slices.SortFunc(all, func(a, b manifest.Child) int { return strings.Compare(a.Name, b.Name) })
 }
