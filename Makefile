@@ -12,7 +12,7 @@ PURE := ./internal/base/... ./internal/format/... ./internal/verify/... \
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 30s
 
-.PHONY: build demo test lint cross test-race test-single test-real bench fuzz generate generate-check clean
+.PHONY: build demo docs test lint cross test-race test-single test-real bench fuzz generate generate-check clean
 
 build: ## both programs, into bin/
 	$(GO) build -trimpath -o bin/ ./cmd/...
@@ -48,6 +48,10 @@ test-real:
 
 bench: build ## the figures of docs/performance.md, on this machine
 	$(GO) run ./internal/bench -bin bin
+
+docs: build ## the reference in docs/cli, which the programs write
+	bin/parsec man --markdown docs/cli
+	bin/parsec-server man --markdown docs/cli
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for p in $$($(GO) list ./internal/...); do \

@@ -65,7 +65,7 @@ func floors() []floor {
 // forTests are packages that only tests import. They may import anything.
 func forTests() []string {
 	return []string{
-		"internal/layout", "internal/hostile", "internal/format/golden", "internal/verify/verifytest",
+		"internal/layout", "internal/docs", "internal/hostile", "internal/format/golden", "internal/verify/verifytest",
 		"internal/server/meta/metatest", "internal/server/blob/blobtest", "internal/server/servertest", "internal/client/clienttest",
 	}
 }
