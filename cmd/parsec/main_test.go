@@ -38,6 +38,10 @@ func TestMain(m *testing.M) {
 	}})
 }
 
+// noRaceSleep has a process that looks for races end at once; the default is to
+// sleep a second first, which many short processes add up.
+const noRaceSleep = "GORACE=atexit_sleep_ms=0"
+
 // keyring is a folder with a file for each key.
 type keyring string
 
@@ -101,7 +105,7 @@ func (s *script) setup(env *testscript.Env) error {
 		"ACME="+acme, "OTHER="+s.server.CreateOrganization("Other"),
 		"NO_PARSEC="+strings.Replace(acme, s.server.URL, page.URL, 1),
 		"PARSEC_HOME="+filepath.Join(work, "alice"),
-		"TEST_KEYRING="+work+"/keyring", "PARSEC_KEYRING=true",
+		"TEST_KEYRING="+work+"/keyring", "PARSEC_KEYRING=true", noRaceSleep,
 	)
 	return os.Mkdir(work+"/keyring", 0o700)
 }
@@ -231,7 +235,7 @@ func enroll(ts *testscript.TestScript, misheard bool, args []string) {
 	claimer := exec.Command("parsec", append([]string{"invite", "claim", args[1], "--codes-stdin"}, args[3:]...)...)
 	for _, c := range []*exec.Cmd{greeter, claimer} {
 		c.Dir = ts.MkAbs(".")
-		for _, name := range []string{"PATH", "HOME", "PARSEC_HOME", "PARSEC_PASSWORD_FILE", "PARSEC_KEYRING", "TEST_KEYRING"} {
+		for _, name := range []string{"PATH", "HOME", "PARSEC_HOME", "PARSEC_PASSWORD_FILE", "PARSEC_KEYRING", "TEST_KEYRING", "GORACE"} {
 			c.Env = append(c.Env, name+"="+ts.Getenv(name))
 		}
 	}
