@@ -138,6 +138,30 @@ func cells(e files.Entry, name string) []string {
 	return []string{kind, size, modified, name}
 }
 
+// longRows returns the lines of `ls -l`, with the sizes below each other.
+func longRows(list []files.Entry) [][]string {
+	var rows [][]string
+	width := 0
+	for _, e := range list {
+		row := cells(e, e.Name())
+		rows = append(rows, row)
+		width = max(width, len(row[1]))
+	}
+	for _, row := range rows {
+		row[1] = fmt.Sprintf("%*s", width, row[1])
+	}
+	return rows
+}
+
+// tellProblems warns of what members signed and cannot be shown.
+func (r *run) tellProblems(ctx context.Context, f found) error {
+	problems, err := f.tree.Problems(ctx)
+	if err == nil && len(problems) > 0 {
+		r.console.Warn("%d entries in %s cannot be shown; `parsec verify %s:` names them", len(problems), f.workspace, f.workspace)
+	}
+	return err
+}
+
 func (r *run) ls() *cobra.Command {
 	var long, recursive bool
 	c := &cobra.Command{
@@ -154,7 +178,13 @@ it was modified.`,
 	c.Flags().BoolVarP(&recursive, "recursive", "R", false, "go down into folders")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		l := &listing{r: r, long: long, recursive: recursive, headed: recursive || len(args) > 1, all: []entry{}}
-		if err := r.onEach(c, args, l.add); err != nil {
+		err := r.onEach(c, args, func(ctx context.Context, f found) error {
+			if err := l.add(ctx, f); err != nil {
+				return err
+			}
+			return r.tellProblems(ctx, f)
+		})
+		if err != nil {
 			return err
 		}
 		if r.json {
@@ -208,11 +238,7 @@ func (l *listing) write(f found, list []files.Entry) error {
 	}
 	l.begun = true
 	if l.long {
-		var rows [][]string
-		for _, e := range list {
-			rows = append(rows, cells(e, e.Name()))
-		}
-		return cmdline.WriteTable(out, rows)
+		return cmdline.WriteTable(out, longRows(list))
 	}
 	for _, e := range list {
 		if _, err := fmt.Fprintln(out, console.Shown(e.Name())); err != nil {
