@@ -395,6 +395,10 @@ func (c Change) Gone() bool { return c.Base == 0 }
 // MaxChanges is the largest number of changes in a commit.
 const MaxChanges = 4096
 
+// MaxIntroduced is the largest number of blocks that come with a commit: those
+// of a file of 255 GiB, whose pages are among them.
+const MaxIntroduced = 1 << 19
+
 // Commit writes data: its changes are applied whole or not at all.
 type Commit struct {
 	_          struct{} `cbor:",toarray"`

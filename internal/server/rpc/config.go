@@ -35,7 +35,7 @@ type Config struct {
 	StopTime time.Duration
 
 	// BodyMemory is the most memory for request bodies, of all requests
-	// together; default 64 MiB: seven commits of the largest size at once.
+	// together; default 64 MiB: four commits of the largest size at once.
 	BodyMemory int64
 	// Waiters is how many requests may wait for memory; default 1,000.
 	Waiters int

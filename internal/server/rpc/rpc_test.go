@@ -333,7 +333,7 @@ func TestRequestsAreBounded(t *testing.T) {
 	} {
 		servertest.Kind(t, c.name, c.err, c.want)
 	}
-	_, err := o.admin.Workspace.Commit(t.Context(), &parsecv1.CommitRequest{Workspace: o.w.ID.Bytes(), Manifests: [][]byte{make([]byte, 9<<20)}})
+	_, err := o.admin.Workspace.Commit(t.Context(), &parsecv1.CommitRequest{Workspace: o.w.ID.Bytes(), Manifests: [][]byte{make([]byte, 17<<20)}})
 	_, typed := servertest.Refusal(err)
 	servertest.Kind(t, "a commit that is too long", typed, fault.TooLarge)
 }

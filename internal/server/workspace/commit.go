@@ -14,12 +14,9 @@ import (
 	"parsec/internal/verify"
 )
 
-// MaxCommit is the most bytes of a commit with its manifests.
-const MaxCommit = 8 << 20
-
-// MaxCommitBlocks is how many blocks one commit may introduce: those of two
-// full uploads of the smallest blocks.
-const MaxCommitBlocks = 32 << 10
+// MaxCommit is the most bytes of a commit: of its record with the manifests,
+// and of the ids of the most blocks that it may introduce.
+const MaxCommit = 8<<20 + record.MaxIntroduced*id.Size
 
 // Commit is a commit's record and what comes beside it.
 type Commit struct {
@@ -33,8 +30,8 @@ type Commit struct {
 // Commit appends a commit with its manifests, whole or not at all. For one
 // that the log holds already it returns the original position.
 func (s *Service) Commit(ctx context.Context, c call.Caller, w id.Workspace, in Commit) (record.Position, error) {
-	if n := len(in.Blocks); n > MaxCommitBlocks {
-		return record.Position{}, fault.Errorf(fault.TooLarge, "a commit of %d blocks, at most %d are allowed", n, MaxCommitBlocks)
+	if n := len(in.Blocks); n > record.MaxIntroduced {
+		return record.Position{}, fault.Errorf(fault.TooLarge, "a commit of %d blocks, at most %d are allowed", n, record.MaxIntroduced)
 	}
 	signed, err := s.authenticate(ctx, c, in.Record)
 	if err != nil {

@@ -105,7 +105,7 @@ type WorkspaceServiceClient interface {
 	Append(context.Context, *parsecv1.WorkspaceAppendRequest) (*parsecv1.Appended, error)
 	// Appends a commit with its manifests. Errors: stale (with the chains of the
 	// entries whose versions were taken), missing, denied, invalid, full.
-	// Limits: 4,096 changes and 8 MiB.
+	// Limits: 4,096 changes, 524,288 introduced blocks, and 16 MiB.
 	Commit(context.Context, *parsecv1.CommitRequest) (*parsecv1.Appended, error)
 	// Streams the newest live chain of every entry that changed behind an index,
 	// by ascending index of the entry's newest version.
@@ -195,7 +195,7 @@ type WorkspaceServiceHandler interface {
 	Append(context.Context, *parsecv1.WorkspaceAppendRequest) (*parsecv1.Appended, error)
 	// Appends a commit with its manifests. Errors: stale (with the chains of the
 	// entries whose versions were taken), missing, denied, invalid, full.
-	// Limits: 4,096 changes and 8 MiB.
+	// Limits: 4,096 changes, 524,288 introduced blocks, and 16 MiB.
 	Commit(context.Context, *parsecv1.CommitRequest) (*parsecv1.Appended, error)
 	// Streams the newest live chain of every entry that changed behind an index,
 	// by ascending index of the entry's newest version.
