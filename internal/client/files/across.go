@@ -1,11 +1,13 @@
 package files
 
 import (
+	"bytes"
 	"context"
 	"path"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/client/list"
+	"parsec/internal/client/transfer"
 	"parsec/internal/format/manifest"
 )
 
@@ -49,9 +51,12 @@ type acrossPiece struct {
 
 // acrossFile is a file whose pieces are sealed.
 type acrossFile struct {
+	from    Entry
 	w       *write
 	body    manifest.FileBody
 	builder *list.Builder
+	// lost is why the file is left out, if it is.
+	lost error
 }
 
 // How much a copy between workspaces fetches at once.
@@ -66,11 +71,15 @@ func (a *across) add(ctx context.Context, e Entry, name string, to target) error
 		return a.addFile(ctx, e, body, name, to)
 	case manifest.SymlinkBody:
 		a.tally.Found(1, 0)
-		if a.update && unchanged(e, to.there[name]) {
+		if a.update && to.has(name, looksOf(e)) {
 			a.tally.Done(1, 0)
 			return nil
 		}
-		return a.complete(newWrite(name, to, e.Manifest.Modified), body)
+		w, err := newWrite(name, e.Kind, to, e.Manifest.Modified)
+		if err != nil {
+			return a.leave(ctx, a.other.address(e.Path), err)
+		}
+		return a.complete(w, body)
 	}
 	if there, exists := to.there[name]; exists && there.Kind == manifest.Folder {
 		below, err := a.into(ctx, there)
@@ -79,7 +88,10 @@ func (a *across) add(ctx context.Context, e Entry, name string, to target) error
 		}
 		return a.addChildren(ctx, e, below)
 	}
-	w := newWrite(name, to, e.Manifest.Modified)
+	w, err := newWrite(name, e.Kind, to, e.Manifest.Modified)
+	if err != nil {
+		return a.leave(ctx, a.other.address(e.Path), err)
+	}
 	if err := a.complete(w, manifest.FolderBody{}); err != nil {
 		return err
 	}
@@ -101,16 +113,9 @@ func (a *across) addChildren(ctx context.Context, folder Entry, below target) er
 	return nil
 }
 
-// unchanged reports whether a copy is there already, as far as size, time,
-// mode and target tell.
-func unchanged(e, there Entry) bool {
-	return there.Kind == e.Kind && there.Size() == e.Size() && there.Manifest.Modified == e.Manifest.Modified &&
-		there.Executable() == e.Executable() && there.Target() == e.Target()
-}
-
 func (a *across) addFile(ctx context.Context, e Entry, body manifest.FileBody, name string, to target) error {
 	a.tally.Found(1, body.Size)
-	if a.update && unchanged(e, to.there[name]) {
+	if a.update && to.has(name, looksOf(e)) {
 		a.tally.Done(1, body.Size)
 		return nil
 	}
@@ -119,9 +124,17 @@ func (a *across) addFile(ctx context.Context, e Entry, body manifest.FileBody, n
 		a.tally.Skipped(a.other.address(e.Path), err)
 		return nil
 	}
-	f := &acrossFile{w: newWrite(name, to, e.Manifest.Modified), body: body}
+	w, err := newWrite(name, e.Kind, to, e.Manifest.Modified)
+	if err != nil {
+		return a.leave(ctx, a.other.address(e.Path), err)
+	}
+	f := &acrossFile{from: e, w: w, body: body}
 	f.builder = list.NewBuilder(sealer{a.out, f.w})
 	for p, err := range blocks.All(ctx, pages{a.other}) {
+		if confined(err) {
+			f.lost = err
+			break
+		}
 		if err != nil {
 			return err
 		}
@@ -145,25 +158,19 @@ func (a *across) push(ctx context.Context, p acrossPiece) error {
 
 // flush fetches the blocks that were gathered, and seals all pieces in order.
 func (a *across) flush(ctx context.Context) error {
-	var refs []manifest.Ref
-	for _, p := range a.pieces {
-		if !p.last && !p.ref.Hole() {
-			refs = append(refs, p.ref)
-		}
-	}
-	contents, err := pages{a.other}.ReadPages(ctx, refs)
+	contents, err := a.fetch(ctx)
 	if err != nil {
 		return err
 	}
-	for _, p := range a.pieces {
+	for i, p := range a.pieces {
 		switch {
 		case p.last:
 			err = a.finish(ctx, p.file)
+		case p.file.lost != nil:
 		case p.ref.Hole():
 			err = p.file.builder.Add(ctx, p.ref)
 		default:
-			err = a.sealPiece(ctx, p.file, contents[0])
-			contents = contents[1:]
+			err = a.sealPiece(ctx, p.file, contents[i])
 		}
 		if err != nil {
 			return err
@@ -173,21 +180,49 @@ func (a *across) flush(ctx context.Context) error {
 	return nil
 }
 
+// fetch returns the contents of the gathered pieces. A file that lacks one is
+// left out, as a member may have signed it so.
+func (a *across) fetch(ctx context.Context) ([][]byte, error) {
+	contents := make([][]byte, len(a.pieces))
+	lost := make([]error, len(a.pieces))
+	err := transfer.Download(ctx, a.other.Transfer, a.other.ws.Place(), a.other.ws.Session().Server(),
+		func(_ context.Context, in *transfer.Incoming[int]) error {
+			for i, p := range a.pieces {
+				if p.last || p.ref.Hole() {
+					continue
+				}
+				if err := in.Want(p.ref, i); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, func(i int, content []byte, err error) error {
+			contents[i], lost[i] = bytes.Clone(content), err
+			return nil
+		})
+	for i, p := range a.pieces {
+		if p.file.lost == nil {
+			p.file.lost = lost[i]
+		}
+	}
+	return contents, err
+}
+
 func (a *across) sealPiece(ctx context.Context, f *acrossFile, content []byte) error {
 	room, err := a.out.Room(len(content))
 	if err != nil {
 		return err
 	}
-	copy(room, content)
-	ref := a.out.Seal(room)
-	f.w.blocks = append(f.w.blocks, ref.ID)
 	a.tally.Done(0, uint64(len(content)))
-	return f.builder.Add(ctx, ref)
+	return seal(ctx, a.out, f.w, f.builder, room[:copy(room, content)])
 }
 
 func (a *across) finish(ctx context.Context, f *acrossFile) error {
-	if f.builder.Size() != f.body.Size {
-		return fault.Errorf(fault.Invalid, "copy %s: its blocks do not make up its size", f.w.name)
+	if f.lost == nil && f.builder.Size() != f.body.Size {
+		f.lost = fault.Errorf(fault.Invalid, "its blocks do not make up its size")
+	}
+	if f.lost != nil {
+		return a.leave(ctx, a.other.address(f.from.Path), &skip{f.lost})
 	}
 	blocks, err := f.builder.Finish(ctx)
 	if err != nil {

@@ -30,9 +30,10 @@ type Tree struct {
 	cache *store.Cache
 	// Transfer bounds what is under way to and from the server.
 	Transfer transfer.Config
-	// CommitSize is how many entries a commit of a copy writes at least, but
-	// for the last; 1,000 by default.
-	CommitSize int
+	// CommitSize is how many entries a commit of a copy writes, and CommitBlocks
+	// from how many new blocks on it writes fewer; 1,000 and 4,096 (2 GiB) by
+	// default. Whatever breaks off a copy, no more has to be sent again.
+	CommitSize, CommitBlocks int
 }
 
 // Open opens the tree of the workspace with a name or id, and pulls it.
@@ -41,7 +42,7 @@ func Open(ctx context.Context, s *session.Session, name string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{ws: ws, cache: s.Local().Cache, CommitSize: 1000}
+	t := &Tree{ws: ws, cache: s.Local().Cache, CommitSize: 1000, CommitBlocks: 4096}
 	if err := ws.Maintain(ctx); err != nil {
 		return nil, err
 	}

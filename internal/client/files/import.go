@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"parsec/internal/base/fault"
-	"parsec/internal/base/id"
 	"parsec/internal/client/list"
 	"parsec/internal/client/transfer"
 	"parsec/internal/format/manifest"
@@ -82,7 +81,10 @@ func (t *Tree) ImportStream(ctx context.Context, r io.Reader, into Entry, name s
 		if err != nil {
 			return err
 		}
-		w := newWrite(name, to, t.now())
+		w, err := newWrite(name, manifest.File, to, t.now())
+		if err != nil {
+			return fmt.Errorf("copy to %s: %w", t.address(path.Join(to.path, name)), err)
+		}
 		body, err := im.stream(ctx, w, r)
 		if err != nil {
 			return err
@@ -131,13 +133,6 @@ func (im *importer) into(ctx context.Context, folder Entry, names ...string) (ta
 	return target{folder: folder.ID, path: folder.Path, there: there}, err
 }
 
-// target is a folder that is copied into, with the entries that were there.
-type target struct {
-	folder id.Entry
-	path   string
-	there  map[string]Entry
-}
-
 // byName returns the entries of a folder by name: those with some names, and
 // all where no names are given.
 func (t *Tree) byName(ctx context.Context, folder Entry, names ...string) (map[string]Entry, error) {
@@ -162,7 +157,7 @@ func (im *importer) add(ctx context.Context, from, name string, info fs.FileInfo
 	if err == nil {
 		switch mode := info.Mode(); {
 		case mode.IsDir():
-			return im.addFolder(ctx, from, name, info, to)
+			err = im.addFolder(ctx, from, name, info, to)
 		case mode.IsRegular():
 			err = im.addFile(ctx, from, name, info, to)
 		case mode&fs.ModeSymlink != 0:
@@ -171,19 +166,18 @@ func (im *importer) add(ctx context.Context, from, name string, info fs.FileInfo
 			err = fault.Errorf(fault.Invalid, "it is neither a file, a folder nor a link")
 		}
 	}
-	var skip *unreadable
-	if errors.As(err, &skip) || fault.Is(err, fault.Invalid) {
-		im.tally.Skipped(from, fmt.Errorf("copy %s: %w", from, err))
-		return nil
-	}
-	return err
+	return im.leave(ctx, from, err)
 }
 
-// unreadable is an error of one local file, which does not end the import.
-type unreadable struct{ error }
-
-// Unwrap returns the error.
-func (u *unreadable) Unwrap() error { return u.error }
+// leave leaves out an entry whose error is its own.
+func (im *importer) leave(ctx context.Context, from string, err error) error {
+	_, own := errors.AsType[*skip](err)
+	if ctx.Err() != nil || !own && !fault.Is(err, fault.Invalid) {
+		return err
+	}
+	im.tally.Skipped(from, fmt.Errorf("copy %s: %w", from, err))
+	return nil
+}
 
 func (im *importer) addFolder(ctx context.Context, from, name string, info fs.FileInfo, to target) error {
 	if there, exists := to.there[name]; exists && there.Kind == manifest.Folder {
@@ -193,7 +187,10 @@ func (im *importer) addFolder(ctx context.Context, from, name string, info fs.Fi
 		}
 		return im.addChildren(ctx, from, below)
 	}
-	w := newWrite(name, to, info.ModTime().UnixNano())
+	w, err := newWrite(name, manifest.Folder, to, info.ModTime().UnixNano())
+	if err != nil {
+		return err
+	}
 	if err := im.complete(w, manifest.FolderBody{}); err != nil {
 		return err
 	}
@@ -224,33 +221,40 @@ func (im *importer) addLink(from, name string, info fs.FileInfo, to target) erro
 	im.tally.Found(1, 0)
 	points, err := os.Readlink(from)
 	if err != nil {
-		return &unreadable{err}
+		return &skip{err}
 	}
 	points = filepath.ToSlash(points)
 	if err := manifest.CheckTarget(points); err != nil {
 		return err
 	}
-	if e, ok := to.there[name]; ok && im.update && e.Target() == points && e.Manifest.Modified == info.ModTime().UnixNano() {
+	at := info.ModTime().UnixNano()
+	if im.update && to.has(name, looks{kind: manifest.Symlink, size: uint64(len(points)), modified: at, points: points}) {
 		im.tally.Done(1, 0)
 		return nil
 	}
-	return im.complete(newWrite(name, to, info.ModTime().UnixNano()), manifest.SymlinkBody{Target: points})
+	w, err := newWrite(name, manifest.Symlink, to, at)
+	if err != nil {
+		return err
+	}
+	return im.complete(w, manifest.SymlinkBody{Target: points})
 }
 
 func (im *importer) addFile(ctx context.Context, from, name string, info fs.FileInfo, to target) error {
-	size := uint64(info.Size())
+	size, at := uint64(info.Size()), info.ModTime().UnixNano()
 	im.tally.Found(1, size)
-	if e, ok := to.there[name]; ok && im.update && e.Kind == manifest.File && e.Size() == size &&
-		e.Manifest.Modified == info.ModTime().UnixNano() && e.Executable() == executable(info) {
+	if im.update && to.has(name, looks{kind: manifest.File, size: size, modified: at, executable: executable(info)}) {
 		im.tally.Done(1, size)
 		return nil
 	}
+	w, err := newWrite(name, manifest.File, to, at)
+	if err != nil {
+		return err
+	}
 	f, err := openSource(from)
 	if err != nil {
-		return &unreadable{err}
+		return &skip{err}
 	}
 	defer f.Close()
-	w := newWrite(name, to, info.ModTime().UnixNano())
 	body, err := im.read(ctx, w, f, info)
 	if err != nil {
 		return err
@@ -271,7 +275,7 @@ func (im *importer) read(ctx context.Context, w *write, f *os.File, before fs.Fi
 	for at := int64(0); at < size; {
 		start, end, err := nextData(f, at, before)
 		if err != nil {
-			return manifest.FileBody{}, &unreadable{err}
+			return manifest.FileBody{}, &skip{err}
 		}
 		if start > at {
 			if err := builder.Add(ctx, manifest.Hole(uint64(start-at))); err != nil {
@@ -288,10 +292,10 @@ func (im *importer) read(ctx context.Context, w *write, f *os.File, before fs.Fi
 	}
 	after, err := f.Stat()
 	if err != nil {
-		return manifest.FileBody{}, &unreadable{err}
+		return manifest.FileBody{}, &skip{err}
 	}
 	if after.Size() != size || !after.ModTime().Equal(before.ModTime()) {
-		return manifest.FileBody{}, &unreadable{fault.WithHint(errChanged, "copy it again with --update once nobody writes to it")}
+		return manifest.FileBody{}, &skip{fault.WithHint(errChanged, "copy it again with --update once nobody writes to it")}
 	}
 	blocks, err := builder.Finish(ctx)
 	return manifest.FileBody{Size: uint64(size), Blocks: blocks}, err
@@ -309,11 +313,18 @@ func (im *importer) readBlock(ctx context.Context, w *write, builder *list.Build
 		if errors.Is(err, io.EOF) {
 			err = errChanged
 		}
-		return &unreadable{err}
+		return &skip{err}
 	}
-	ref := im.out.Seal(room)
-	w.blocks = append(w.blocks, ref.ID)
 	im.tally.Done(0, uint64(n))
+	return seal(ctx, im.out, w, builder, room)
+}
+
+// seal seals the next block of a file, where it stands.
+func seal(ctx context.Context, out *transfer.Outgoing[*write], w *write, builder *list.Builder, room []byte) error {
+	ref := out.Seal(room)
+	if err := w.add(ref); err != nil {
+		return err
+	}
 	return builder.Add(ctx, ref)
 }
 
@@ -327,10 +338,8 @@ func (im *importer) stream(ctx context.Context, w *write, r io.Reader) (manifest
 		}
 		n, err := io.ReadFull(r, room)
 		if n > 0 {
-			ref := im.out.Seal(room[:n])
-			w.blocks = append(w.blocks, ref.ID)
 			im.tally.Done(0, uint64(n))
-			if err := builder.Add(ctx, ref); err != nil {
+			if err := seal(ctx, im.out, w, builder, room[:n]); err != nil {
 				return manifest.FileBody{}, err
 			}
 		}
@@ -357,8 +366,8 @@ var _ list.Sealer = sealer{}
 // SealPage implements [list.Sealer].
 func (s sealer) SealPage(_ context.Context, plain []byte) (manifest.Ref, error) {
 	ref, err := s.out.SealCopy(plain)
-	if err == nil {
-		s.w.blocks = append(s.w.blocks, ref.ID)
+	if err != nil {
+		return ref, err
 	}
-	return ref, err
+	return ref, s.w.add(ref)
 }

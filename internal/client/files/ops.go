@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"fmt"
 	"path"
 
 	"parsec/internal/base/fault"
@@ -217,7 +218,10 @@ func (c *copier) add(ctx context.Context, from Entry, name string, to target) er
 			return err
 		}
 	} else {
-		w := newWrite(name, to, from.Manifest.Modified)
+		w, err := newWrite(name, from.Kind, to, from.Manifest.Modified)
+		if err != nil {
+			return c.leave(from, err)
+		}
 		w.body = manifest.FolderBody{}
 		below.folder = w.entry
 		if err := c.batch.add(ctx, []*write{w}); err != nil {
@@ -239,12 +243,21 @@ func (c *copier) add(ctx context.Context, from Entry, name string, to target) er
 func (c *copier) addLeaf(ctx context.Context, from Entry, name string, to target) error {
 	c.batch.tally.Found(1, from.Size())
 	c.batch.tally.Done(0, from.Size())
-	if e, ok := to.there[name]; ok && c.update && e.Kind == from.Kind && e.Size() == from.Size() &&
-		e.Manifest.Modified == from.Manifest.Modified && e.Executable() == from.Executable() {
+	if c.update && to.has(name, looksOf(from)) {
 		c.batch.tally.Done(1, 0)
 		return nil
 	}
-	w := newWrite(name, to, from.Manifest.Modified)
+	w, err := newWrite(name, from.Kind, to, from.Manifest.Modified)
+	if err != nil {
+		return c.leave(from, err)
+	}
 	w.body = from.Body
 	return c.batch.add(ctx, []*write{w})
+}
+
+// leave leaves out an entry.
+func (c *copier) leave(from Entry, err error) error {
+	at := c.tree.address(from.Path)
+	c.batch.tally.Skipped(at, fmt.Errorf("copy %s: %w", at, err))
+	return nil
 }

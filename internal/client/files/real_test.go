@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"parsec/internal/client/files"
+	"parsec/internal/format/manifest"
 )
 
 // These tests take their inputs as people have them: large, many, deep. They
@@ -172,5 +173,23 @@ func TestRealManyLongAndDeepNamesRoundTrip(t *testing.T) {
 	}
 	if diff := cmp.Diff(snapshot(t, src), snapshot(t, roundTrip(t, src))); diff != "" {
 		t.Errorf("the copy differs (-source +copy):\n%.2000s", diff)
+	}
+}
+
+func TestRealAFileOfThreeLevelsOfPagesRoundTrips(t *testing.T) {
+	const blocks = 512*512 + 1
+	src := t.TempDir()
+	sparse(t, filepath.Join(src, "long"), blocks)
+	dst := roundTrip(t, src)
+	got, err := os.Open(filepath.Join(dst, "long"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	for i := range blocks {
+		var b [2]byte
+		if _, err := got.ReadAt(b[:], int64(i)*2*manifest.BlockSize); err != nil || b != [2]byte{byte(i), 1} {
+			t.Fatalf("block %d holds %v, %v", i, b, err)
+		}
 	}
 }
