@@ -308,8 +308,8 @@ func (r *run) find() *cobra.Command {
 		Use:   "find WORKSPACE:[/PATH] PATTERN",
 		Short: "Find entries by their names",
 		Long: `Prints the path of each entry, at or below a folder, whose name fits a pattern:
-* stands for any characters, ? for one, [abc] for one of these. Quote the pattern,
-so that the shell leaves it alone.`,
+* stands for any characters, ? for one, [abc] for one of these. Quote the
+pattern, so that the shell leaves it alone.`,
 		Example: `  parsec find plans:/ '*.pdf'`,
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {

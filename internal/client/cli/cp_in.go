@@ -104,7 +104,7 @@ func (j *copying) goalInFolder(ctx context.Context, t *files.Tree, s *source, th
 		into.name = ""
 		return into, nil
 	}
-	if !s.folder {
+	if !s.folder || len(j.sources) > 1 {
 		return into, nil
 	}
 	m := j.mark(s, there.Path)

@@ -21,12 +21,34 @@ func (j *copying) out(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if special(to) && !s.folder {
+			if err := j.stream(ctx, s, to); err != nil {
+				return err
+			}
+			continue
+		}
 		err = m.around(ctx, j.desk, func() error { return s.found.tree.Export(ctx, s.found.Entry, to, j.options()) })
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// special reports whether something is there that is written to and not
+// replaced, as a device or a pipe.
+func special(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.Mode().IsRegular() && !info.IsDir()
+}
+
+// stream writes the content of a file to what is there.
+func (j *copying) stream(ctx context.Context, s *source, to string) error {
+	f, err := os.OpenFile(to, os.O_WRONLY, 0)
+	if err != nil {
+		return fault.Errorf(fault.Failed, "%s %s: %w", s.describe(), j.to.text, inner(err))
+	}
+	return errors.Join(s.found.tree.Content(ctx, s.found.Entry, f), f.Close())
 }
 
 // localGoal returns the path of a source's copy.
@@ -59,7 +81,7 @@ func (j *copying) localGoal(ctx context.Context, s *source) (string, *mark, erro
 // is a folder.
 func (j *copying) localGoalInFolder(ctx context.Context, s *source, to string, m *mark) (string, *mark, error) {
 	within := filepath.Join(to, s.name)
-	if !s.folder {
+	if !s.folder || len(j.sources) > 1 && !s.contents {
 		return within, nil, nil
 	}
 	itself, err := m.set(ctx, j.desk)

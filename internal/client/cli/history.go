@@ -31,8 +31,8 @@ func (r *run) log() *cobra.Command {
 	return r.asJSON(&cobra.Command{
 		Use:   "log WORKSPACE:[/PATH]",
 		Short: "Show who changed what, and when: the signed records",
-		Long: `Shows the log of a workspace from its beginning, or only what changed at or below
-a path. Each record is signed by its author's device, and was verified here.`,
+		Long: `Shows the log of a workspace from its beginning, or only what changed at or
+below a path. Each record is signed by its author's device and verified here.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return r.onPaths(c, args, func(ctx context.Context, t *files.Tree, p string) error {

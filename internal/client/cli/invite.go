@@ -20,10 +20,10 @@ func (r *run) invite() *cobra.Command {
 		Use:   "invite",
 		Short: "Invite people and devices, and let them in",
 		Long: `Inviting takes three steps. ` + "`parsec invite user EMAIL`" + ` makes a link, which you
-send by any way you like. Then both run a command at the same time: you
-` + "`parsec invite greet TOKEN`" + `, the other person ` + "`parsec invite claim URL`" + `. Each is shown
-a code of four characters, and types what the other reads out, best over the
-phone. That is what keeps the server from taking anybody's place.`,
+send by any way you like. Then both run a command at the same time, you
+` + "`parsec invite greet TOKEN`" + ` and the other side ` + "`parsec invite claim URL`" + `.
+Each is shown a code of four characters, and types what the other reads out,
+best over the phone. That keeps the server from taking anybody's place.`,
 		Args: cobra.ArbitraryArgs, RunE: cmdline.Group,
 	}
 	c.AddCommand(r.inviteUser(), r.inviteDevice(), r.inviteList(), r.inviteCancel(), r.inviteGreet(), r.inviteClaim())
@@ -236,7 +236,7 @@ func (r *run) inviteClaim() *cobra.Command {
 		Long: `Opens an invitation that somebody sent you. Waits for that person, asks for the
 code that they read to you, and shows yours. Keys are made here and never leave
 this computer; the new device is closed by a password, or by the keyring.`,
-		Example: `  parsec invite claim 'http://localhost:6770/invite#...' --name "Bob" --device-label desk`,
+		Example: `  parsec invite claim 'http://localhost:6770/invite#...' --name Bob`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			l, err := invitation.ParseLink(args[0])

@@ -31,9 +31,9 @@ func (r *run) orgBootstrap() *cobra.Command {
 		Use:   "bootstrap URL",
 		Short: "Create the organization of a link, as its first administrator",
 		Long: `Creates the organization of a link that the server's operator made with
-` + "`parsec-server org create`" + `. This computer becomes your first device: its keys are
-made here and never leave it. A link works once; where an answer was lost, the
-same command goes on where it stopped.`,
+` + "`parsec-server org create`" + `. This computer becomes your first device: its keys
+are made here and never leave it. A link works once; where an answer was lost,
+the same command goes on where it stopped.`,
 		Example: `  parsec org bootstrap 'http://localhost:6770/bootstrap#...' \
       --name "Alice" --email alice@example.com --device-label laptop`,
 		Args: cobra.ExactArgs(1),

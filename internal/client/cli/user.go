@@ -129,7 +129,7 @@ func (r *run) userSetProfile() *cobra.Command {
 		Short: "Change what somebody may do in the organization",
 		Long: `Changes a user's profile.
 
-  admin     invites and revokes people; sees no workspace that is not shared with them
+  admin     invites and revokes people; sees only workspaces shared with them
   standard  creates workspaces, and shares them
   outsider  creates none, is at most a contributor, and sees only the names of
             those they share a workspace with`,

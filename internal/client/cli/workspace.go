@@ -18,8 +18,8 @@ func (r *run) workspace() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "workspace",
 		Short: "Create workspaces, and share them",
-		Long: `A workspace is a folder with its own key, its own members, and a log of who wrote
-what. It is named by its name or its id.`,
+		Long: `A workspace is a folder with its own key, its own members, and a log of who
+wrote what. It is called by its name or its id.`,
 		Args: cobra.ArbitraryArgs, RunE: cmdline.Group,
 	}
 	c.AddCommand(r.workspaceCreate(), r.workspaceList(), r.workspaceMembers(), r.workspaceShare(), r.workspaceUnshare(), r.workspaceRotate())
@@ -151,7 +151,7 @@ func (r *run) workspaceShare() *cobra.Command {
 
   reader       reads everything, from the beginning
   contributor  writes too
-  manager      also adds and removes readers and contributors, and rotates the key
+  manager      also adds and removes those two, and rotates the key
   owner        also gives any role, and renames the workspace`,
 		Example: `  parsec workspace share plans bob@example.com --role contributor`,
 		Args:    cobra.ExactArgs(2),
