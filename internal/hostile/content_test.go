@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"parsec/internal/api/parsecv1"
 	"parsec/internal/base/id"
 	"parsec/internal/client/clienttest"
@@ -49,29 +51,6 @@ func frames(p *hostile.Proxy, change func([]frame) []frame) {
 	})
 }
 
-// onBlocks tries a change of the blocks of a download, on a file of several
-// blocks: reading and exporting it fail, and the export leaves nothing but
-// files that came whole.
-func onBlocks(t *testing.T, change func([]frame) []frame) {
-	t.Helper()
-	s := newScene(t)
-	large := s.large("/large")
-	dest := t.TempDir()
-	frames(s.proxy, change)
-	s.breaks(seal.PromiseContent, s.export(s.bob, dest))
-	whole := map[string]string{"plans/large": large, "plans/notes.txt": "first draft", "plans/folder/deep.txt": "far below"}
-	for path, content := range s.local(dest) {
-		if content != whole[path] {
-			t.Errorf("the export left %s with %d bytes that are not its content", path, len(content))
-		}
-	}
-	s.brokenContent(s.bob, seal.PromiseContent, s.read(first().and("/large", large)))
-	s.ok(s.export(s.bob, dest))
-	if got := s.local(dest)["plans/large"]; got != large {
-		t.Errorf("the honest export has %d bytes of %d", len(got), len(large))
-	}
-}
-
 // large has Alice write a file of several blocks, and returns its content.
 func (s *scene) large(path string) string {
 	s.Helper()
@@ -94,47 +73,54 @@ func (s *scene) export(p *clienttest.Person, dest string) error {
 	return tree.Export(s.Context(), root, filepath.Join(dest, "plans"), files.CopyOptions{})
 }
 
-func TestAttack11_BlockWithAFlippedBit(t *testing.T) {
-	onBlocks(t, func(all []frame) []frame {
-		all[0].sealed = flipped(all[0].sealed)
-		return all
-	})
-}
-
-func TestAttack11_TruncatedBlock(t *testing.T) {
-	onBlocks(t, func(all []frame) []frame {
-		all[0].sealed = all[0].sealed[:len(all[0].sealed)/2]
-		return all
-	})
-}
-
-func TestAttack11_ExtendedBlock(t *testing.T) {
-	onBlocks(t, func(all []frame) []frame {
-		all[0].sealed = append(all[0].sealed, 0)
-		return all
-	})
-}
-
-func TestAttack11_SwappedBlocks(t *testing.T) {
-	onBlocks(t, func(all []frame) []frame {
-		last := len(all) - 1
-		all[0].id, all[last].id = all[last].id, all[0].id
-		return all
-	})
-}
-
-func TestAttack11_DroppedBlock(t *testing.T) {
-	onBlocks(t, func(all []frame) []frame { return all[1:] })
-}
-
-func TestAttack11_DuplicatedBlock(t *testing.T) {
-	onBlocks(t, func(all []frame) []frame { return append(all, all[0]) })
-}
-
-func TestAttack11_BlockThatNobodyAskedFor(t *testing.T) {
-	onBlocks(t, func(all []frame) []frame {
-		return append([]frame{{id.New[id.Block](), all[0].sealed}}, all...)
-	})
+func TestAttack11_FalseBlocks(t *testing.T) {
+	s := newScene(t)
+	large := s.large("/large")
+	whole := map[string]string{"plans/large": large, "plans/notes.txt": "first draft", "plans/folder/deep.txt": "far below"}
+	for _, v := range []variant[func([]frame) []frame]{
+		{"a flipped bit", func(all []frame) []frame {
+			all[0].sealed = flipped(all[0].sealed)
+			return all
+		}},
+		{"a truncated block", func(all []frame) []frame {
+			all[0].sealed = all[0].sealed[:len(all[0].sealed)/2]
+			return all
+		}},
+		{"an extended block", func(all []frame) []frame {
+			all[0].sealed = append(all[0].sealed, 0)
+			return all
+		}},
+		{"swapped blocks", func(all []frame) []frame {
+			last := len(all) - 1
+			all[0].id, all[last].id = all[last].id, all[0].id
+			return all
+		}},
+		{"a dropped block", func(all []frame) []frame { return all[1:] }},
+		{"a duplicated block", func(all []frame) []frame { return append(all, all[0]) }},
+		{"a block that nobody asked for", func(all []frame) []frame {
+			return append([]frame{{id.New[id.Block](), all[0].sealed}}, all...)
+		}},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			in := *s
+			in.T = t
+			dest := t.TempDir()
+			frames(s.proxy, v.lie)
+			in.breaks(seal.PromiseContent, in.export(s.bob, dest))
+			for path, content := range in.local(dest) {
+				if content != whole[path] {
+					t.Errorf("the export left %s with %d bytes that are not its content", path, len(content))
+				}
+			}
+			in.breaks(seal.PromiseContent, in.read(nil)(s.bob))
+		})
+	}
+	s.heals(s.bob, s.read(first().and("/large", large)))
+	dest := t.TempDir()
+	s.ok(s.export(s.bob, dest))
+	if diff := cmp.Diff(whole, s.local(dest)); diff != "" {
+		t.Errorf("the honest export differs (-want +got):\n%s", diff)
+	}
 }
 
 // Blocks may come in any order: it is no attack, and changes nothing.
@@ -148,44 +134,28 @@ func TestAttack11_ReorderedBlocks(t *testing.T) {
 	s.ok(s.read(first().and("/large", large))(s.bob))
 }
 
-func TestAttack11_BlockOfAnotherFile(t *testing.T) {
+func TestAttack11_BlocksFromElsewhere(t *testing.T) {
 	s := newScene(t)
-	s.put("/other.txt", "same size!!")
-	other := s.blockOf("/other.txt")
-	frames(s.proxy, func(all []frame) []frame {
-		for i := range all {
-			all[i].sealed = other
-		}
-		return all
-	})
-	s.brokenContent(s.bob, seal.PromiseContent, s.read(first().and("/other.txt", "same size!!")))
-}
-
-func TestAttack11_BlockOfAnEarlierVersion(t *testing.T) {
-	s := newScene(t)
-	old := s.blockOf("/notes.txt")
+	earlier := s.blockOf("/notes.txt")
 	s.put("/notes.txt", "2nd, better")
-	frames(s.proxy, func(all []frame) []frame {
-		for i := range all {
-			all[i].sealed = old
-		}
-		return all
-	})
-	s.brokenContent(s.bob, seal.PromiseContent, s.read(first().and("/notes.txt", "2nd, better")))
-}
-
-func TestAttack11_BlockOfAnotherWorkspace(t *testing.T) {
-	s := newScene(t)
 	diary := s.alice.CreateWorkspace("diary")
 	s.ok(put(t.Context(), diary, "/notes.txt", "dear diary,"))
-	foreign := s.blockIn(diary, "/notes.txt")
-	frames(s.proxy, func(all []frame) []frame {
-		for i := range all {
-			all[i].sealed = foreign
-		}
-		return all
-	})
-	s.brokenContent(s.bob, seal.PromiseContent, s.read(first()))
+	var all []variant[func()]
+	for _, v := range []variant[[]byte]{
+		{"of another file", s.blockOf("/folder/deep.txt")},
+		{"of an earlier version", earlier},
+		{"of another workspace", s.blockIn(diary, "/notes.txt")},
+	} {
+		all = append(all, variant[func()]{v.name, func() {
+			frames(s.proxy, func(all []frame) []frame {
+				for i := range all {
+					all[i].sealed = v.lie
+				}
+				return all
+			})
+		}})
+	}
+	s.tries(s.bob, expectation{seal.PromiseContent, true}, s.read(first().and("/notes.txt", "2nd, better")), all)
 }
 
 // blockOf returns the first block of a file as the server stores it.
@@ -203,22 +173,6 @@ func (s *scene) blockIn(tree *files.Tree, path string) []byte {
 		return nil
 	}))
 	return found
-}
-
-// onChains tries a change of the manifests that are served, after notes.txt
-// got a second version and another file its first.
-func onChains(t *testing.T, promise string, change func(s *scene, notes, other id.Entry) func(*parsecv1.Chain)) {
-	t.Helper()
-	s := newScene(t)
-	s.put("/other.txt", "another file")
-	notes, other := s.entryOf("/notes.txt"), s.entryOf("/other.txt")
-	lie := change(s, notes, other)
-	s.put("/notes.txt", "second draft")
-	s.put("/other.txt", "another file")
-	if lie != nil {
-		eachChain(s.proxy, lie)
-	}
-	s.brokenContent(s.bob, promise, s.read(first().and("/notes.txt", "second draft").and("/other.txt", "another file")))
 }
 
 // chainOf returns the chain of an entry as the server has it now.
@@ -248,44 +202,51 @@ func of(e id.Entry, lie func(*parsecv1.Chain)) func(*parsecv1.Chain) {
 	}
 }
 
-func TestAttack12_AlteredManifest(t *testing.T) {
-	onChains(t, seal.PromiseContent, func(_ *scene, notes, _ id.Entry) func(*parsecv1.Chain) {
-		return of(notes, func(c *parsecv1.Chain) { c.Manifests[0].Sealed = flipped(c.Manifests[0].Sealed) })
+// onChains tries lies about the manifests of two files, of which each got a
+// second version that Bob has not seen.
+func onChains(t *testing.T, promise string, lies func(s *scene, notes, other id.Entry, old map[id.Entry]remote.SealedManifest) []variant[func(*parsecv1.Chain)]) {
+	t.Helper()
+	s := newScene(t)
+	s.put("/other.txt", "another file")
+	notes, other := s.entryOf("/notes.txt"), s.entryOf("/other.txt")
+	old := map[id.Entry]remote.SealedManifest{}
+	for _, e := range []id.Entry{notes, other} {
+		old[e] = s.chainOf(e).Manifests[0]
+	}
+	s.put("/notes.txt", "second draft")
+	s.put("/other.txt", "another text")
+	var all []variant[func()]
+	for _, v := range lies(s, notes, other, old) {
+		all = append(all, variant[func()]{v.name, func() { eachChain(s.proxy, v.lie) }})
+	}
+	s.tries(s.bob, expectation{promise, true}, s.read(first().and("/notes.txt", "second draft").and("/other.txt", "another text")), all)
+}
+
+func TestAttack12_FalseManifests(t *testing.T) {
+	onChains(t, seal.PromiseContent, func(_ *scene, notes, other id.Entry, old map[id.Entry]remote.SealedManifest) []variant[func(*parsecv1.Chain)] {
+		return []variant[func(*parsecv1.Chain)]{
+			{"an altered manifest", of(notes, func(c *parsecv1.Chain) { c.Manifests[0].Sealed = flipped(c.Manifests[0].Sealed) })},
+			{"an older version in place of the newest", of(notes, func(c *parsecv1.Chain) { c.Manifests[0].Sealed = old[notes].Sealed })},
+			{"a manifest of another entry", of(notes, func(c *parsecv1.Chain) { c.Manifests[0].Sealed = old[other].Sealed })},
+			{"two entries exchanged", func(c *parsecv1.Chain) {
+				switch {
+				case bytes.Equal(c.GetEntry(), notes[:]):
+					c.Entry = other[:]
+				case bytes.Equal(c.GetEntry(), other[:]):
+					c.Entry = notes[:]
+				}
+			}},
+		}
 	})
 }
 
-func TestAttack12_OlderVersionInPlaceOfTheNewest(t *testing.T) {
-	onChains(t, seal.PromiseContent, func(s *scene, notes, _ id.Entry) func(*parsecv1.Chain) {
-		old := s.chainOf(notes).Manifests[0].Sealed
-		return of(notes, func(c *parsecv1.Chain) { c.Manifests[0].Sealed = old })
-	})
-}
-
-func TestAttack12_OlderVersionUnderItsOwnNumber(t *testing.T) {
-	onChains(t, files.PromiseComplete, func(s *scene, notes, _ id.Entry) func(*parsecv1.Chain) {
-		old := s.chainOf(notes).Manifests[0]
-		return of(notes, func(c *parsecv1.Chain) {
-			c.Manifests = []*parsecv1.SealedManifest{{Version: old.Version, Sealed: old.Sealed}}
-		})
-	})
-}
-
-func TestAttack12_ManifestOfAnotherEntry(t *testing.T) {
-	onChains(t, seal.PromiseContent, func(s *scene, notes, other id.Entry) func(*parsecv1.Chain) {
-		foreign := s.chainOf(other).Manifests[0].Sealed
-		return of(notes, func(c *parsecv1.Chain) { c.Manifests[0].Sealed = foreign })
-	})
-}
-
-func TestAttack12_TwoEntriesExchanged(t *testing.T) {
-	onChains(t, seal.PromiseContent, func(_ *scene, notes, other id.Entry) func(*parsecv1.Chain) {
-		return func(c *parsecv1.Chain) {
-			switch {
-			case bytes.Equal(c.GetEntry(), notes[:]):
-				c.Entry = other[:]
-			case bytes.Equal(c.GetEntry(), other[:]):
-				c.Entry = notes[:]
-			}
+func TestAttack12_ManifestsLeftOut(t *testing.T) {
+	onChains(t, files.PromiseComplete, func(_ *scene, notes, _ id.Entry, old map[id.Entry]remote.SealedManifest) []variant[func(*parsecv1.Chain)] {
+		return []variant[func(*parsecv1.Chain)]{
+			{"an older version under its own number", of(notes, func(c *parsecv1.Chain) {
+				c.Manifests = []*parsecv1.SealedManifest{{Version: old[notes].Version, Sealed: old[notes].Sealed}}
+			})},
+			{"a number changed outside the signature", of(notes, func(c *parsecv1.Chain) { c.Manifests[0].Version++ })},
 		}
 	})
 }
@@ -303,12 +264,6 @@ func TestAttack12_DeltaWithoutItsSnapshot(t *testing.T) {
 		c.Manifests = c.Manifests[len(c.Manifests)-1:] // its newest version alone
 	}))
 	s.brokenContent(carol, files.PromiseComplete, s.read(want))
-}
-
-func TestAttack13_VersionNumberChangedOutsideTheSignature(t *testing.T) {
-	onChains(t, files.PromiseComplete, func(_ *scene, notes, _ id.Entry) func(*parsecv1.Chain) {
-		return of(notes, func(c *parsecv1.Chain) { c.Manifests[0].Version++ })
-	})
 }
 
 // Size, times, type and mode stand in the sealed manifest and nowhere else, so
@@ -339,14 +294,15 @@ func TestAttack14_InjectedFile(t *testing.T) {
 }
 
 func TestAttack14_DeletedFile(t *testing.T) {
-	onChains(t, files.PromiseComplete, func(s *scene, notes, _ id.Entry) func(*parsecv1.Chain) {
-		for _, procedure := range []string{"WorkspaceService/Manifests", "WorkspaceService/EntryManifests"} {
-			lie(s.proxy, procedure, func(m *parsecv1.ManifestsResponse) {
-				m.Chains = slices.DeleteFunc(m.Chains, func(c *parsecv1.Chain) bool { return bytes.Equal(c.GetEntry(), notes[:]) })
-			})
-		}
-		return nil
-	})
+	s := newScene(t)
+	s.put("/new.txt", "new")
+	e := s.entryOf("/new.txt")
+	for _, procedure := range []string{"WorkspaceService/Manifests", "WorkspaceService/EntryManifests"} {
+		lie(s.proxy, procedure, func(m *parsecv1.ManifestsResponse) {
+			m.Chains = slices.DeleteFunc(m.Chains, func(c *parsecv1.Chain) bool { return bytes.Equal(c.GetEntry(), e[:]) })
+		})
+	}
+	s.brokenContent(s.bob, files.PromiseComplete, s.read(first().and("/new.txt", "new")))
 }
 
 func TestAttack14_MovedFile(t *testing.T) {

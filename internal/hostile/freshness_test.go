@@ -42,7 +42,7 @@ func (s *scene) staysPut(who *clienttest.Person, promise string, do ...func(*cli
 	for _, d := range do {
 		err := d(who)
 		s.breaks(promise, err)
-		if compared := promise != verify.RulePlace.String(); compared && fault.HintOf(err) == "" {
+		if promise == session.PromiseNoRollback && fault.HintOf(err) == "" {
 			s.Errorf("%v: without a hint what to do", err)
 		}
 	}

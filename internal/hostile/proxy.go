@@ -49,6 +49,7 @@ type Proxy struct {
 
 	server string // the honest server's address
 	client *http.Client
+	close  func()
 
 	mu        sync.Mutex // guards what follows
 	lies      map[string]func(*Exchange)
@@ -75,14 +76,18 @@ func New(t testing.TB, server string) *Proxy {
 		lies: map[string]func(*Exchange){}, transfers: map[string]func(*Transfer){}, answers: map[string]http.HandlerFunc{},
 	}
 	listener := httptest.NewServer(p)
-	t.Cleanup(func() {
+	p.close = sync.OnceFunc(func() {
 		listener.CloseClientConnections()
 		listener.Close()
 		p.client.CloseIdleConnections()
 	})
+	t.Cleanup(p.close)
 	p.URL = listener.URL
 	return p
 }
+
+// Close ends the proxy before the test does.
+func (p *Proxy) Close() { p.close() }
 
 // SetServer points the proxy at another honest server: one that was restored
 // from a backup, or a fork.

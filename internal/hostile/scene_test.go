@@ -43,6 +43,12 @@ type scene struct {
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	t.Parallel()
+	return stage(t)
+}
+
+// stage is newScene for a test that has the machine to itself.
+func stage(t *testing.T) *scene {
+	t.Helper()
 	s := &scene{T: t, server: servertest.Start(t, servertest.Config{Network: hurried()})}
 	s.proxy = hostile.New(t, s.server.URL)
 	s.alice = clienttest.Bootstrap(t, s.server.CreateOrganization("Acme"), "alice@example.com")
@@ -233,6 +239,43 @@ func (s *scene) brokenContent(who *clienttest.Person, promise string, do func(*c
 	s.heals(who, do)
 }
 
+// variant is one way to carry out an attack. Its name stands in docs/attacks.md.
+type variant[F any] struct {
+	name string
+	lie  F
+}
+
+// expectation is what a lie has to come to.
+type expectation struct {
+	promise string
+	// remembers says that true records came with the lie: they are kept.
+	remembers bool
+}
+
+// tries has somebody do something under each of several lies, and then once
+// more with an honest server; see [scene.broken].
+func (s *scene) tries(who *clienttest.Person, want expectation, do func(*clienttest.Person) error, lies []variant[func()]) {
+	s.Helper()
+	for _, v := range lies {
+		s.Run(v.name, func(t *testing.T) {
+			in := *s
+			in.T = t
+			before := s.facts(who)
+			v.lie()
+			in.breaks(want.promise, do(who))
+			after := s.facts(who)
+			if want.remembers {
+				after.Organization, after.Workspace = before.Organization, before.Workspace
+			}
+			if diff := cmp.Diff(before, after); diff != "" {
+				t.Errorf("something was written or remembered (-before +after):\n%s", diff)
+			}
+			s.proxy.Honest()
+		})
+	}
+	s.heals(who, do)
+}
+
 // heals expects that an honest server works again.
 func (s *scene) heals(who *clienttest.Person, do func(*clienttest.Person) error) {
 	s.Helper()
@@ -331,4 +374,12 @@ func (s *scene) refOf(tree *files.Tree, path string) manifest.Ref {
 func (s *scene) upload(w id.Workspace, b id.Block, content string) error {
 	block := pack.Block{ID: b, Length: uint32(len(content)), Digest: sha256.Sum256([]byte(content))}
 	return s.alice.Server().Upload(s.Context(), w, []pack.Block{block}, [][]byte{[]byte(content)})
+}
+
+// end ends the scene before the test does.
+func (s *scene) end() {
+	s.alice.Close()
+	s.bob.Close()
+	s.proxy.Close()
+	s.server.Stop()
 }

@@ -43,23 +43,6 @@ func (s *scene) recorded() []hostile.Recorded {
 	return all
 }
 
-// replays sends requests again as they would be stolen, each changed, and
-// expects that all are refused and nothing comes of them.
-func replays(t *testing.T, change func(*hostile.Recorded)) {
-	t.Helper()
-	s := newScene(t)
-	all := s.recorded()
-	before := s.facts(s.bob)
-	for _, r := range all {
-		path := r.Path
-		change(&r)
-		s.refuses(path, r)
-	}
-	if diff := cmp.Diff(before, s.facts(s.bob)); diff != "" {
-		t.Errorf("the replays had an effect (-before +after):\n%s", diff)
-	}
-}
-
 // refuses expects that the server refuses a replayed request: by its status,
 // or in a stream by an end without anything before it.
 func (s *scene) refuses(path string, r hostile.Recorded) {
@@ -71,30 +54,35 @@ func (s *scene) refuses(path string, r hostile.Recorded) {
 	}
 }
 
-func TestAttack10_RequestAtAnotherEndpoint(t *testing.T) {
-	replays(t, func(r *hostile.Recorded) {
-		if r.Path == hostile.Path("WorkspaceService/Pull") {
-			r.Path = hostile.Path("WorkspaceService/Manifests")
-		} else {
-			r.Path = hostile.Path("WorkspaceService/Pull")
-		}
-	})
-}
-
-func TestAttack10_RequestWithAnotherQuery(t *testing.T) {
-	replays(t, func(r *hostile.Recorded) { r.Path += "?all=true" })
-}
-
-func TestAttack10_RequestWithAnotherBody(t *testing.T) {
-	replays(t, func(r *hostile.Recorded) {
-		r.Body = flipped(append(r.Body, 0))
-		r.Header = r.Header.Clone()
-		r.Header.Del("Content-Length")
-	})
-}
-
-func TestAttack10_RequestWithAnotherMethod(t *testing.T) {
-	replays(t, func(r *hostile.Recorded) { r.Method = http.MethodPut })
+func TestAttack10_StolenRequests(t *testing.T) {
+	s := newScene(t)
+	all := s.recorded()
+	for _, v := range []variant[func(*hostile.Recorded)]{
+		{"at another endpoint", func(r *hostile.Recorded) {
+			if r.Path == hostile.Path("WorkspaceService/Pull") {
+				r.Path = hostile.Path("WorkspaceService/Manifests")
+			} else {
+				r.Path = hostile.Path("WorkspaceService/Pull")
+			}
+		}},
+		{"with another query", func(r *hostile.Recorded) { r.Path += "?all=true" }},
+		{"with another body", func(r *hostile.Recorded) { r.Body = flipped(append(r.Body, 0)) }},
+		{"with another method", func(r *hostile.Recorded) { r.Method = http.MethodPut }},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			in := *s
+			in.T = t
+			before := s.facts(s.bob)
+			for _, r := range all {
+				path := r.Path
+				v.lie(&r)
+				in.refuses(path, r)
+			}
+			if diff := cmp.Diff(before, s.facts(s.bob)); diff != "" {
+				t.Errorf("the replays had an effect (-before +after):\n%s", diff)
+			}
+		})
+	}
 }
 
 func TestAttack10_RequestOfAnotherDevice(t *testing.T) {
