@@ -28,7 +28,7 @@ type manifestState struct {
 }
 
 func (s *Session) restoreManifest(ctx context.Context) error {
-	s.manifest.content.Workspaces = slices.Clone(s.device.Enrolled.Workspaces)
+	s.rememberEnrolled()
 	kept, found, err := s.local.State.UserManifest(ctx)
 	if err != nil || !found {
 		return err
@@ -51,7 +51,16 @@ func (s *Session) adoptManifest(signed usermanifest.Signed) error {
 		return err
 	}
 	s.manifest = manifestState{envelope: signed.Envelope, digest: signed.Digest, content: content}
+	s.rememberEnrolled()
 	return nil
+}
+
+// rememberEnrolled holds on to what the greeter of this device had verified:
+// a user manifest that was written before does not tell all of it.
+func (s *Session) rememberEnrolled() {
+	for _, w := range s.device.Enrolled.Workspaces {
+		s.Verified(w.Workspace, w.Head, w.Organization)
+	}
 }
 
 // pullManifest accepts the newest user manifest of the user's devices, if it

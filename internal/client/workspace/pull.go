@@ -82,6 +82,9 @@ func (w *Workspace) accept(ctx context.Context, raw [][]byte) error {
 		if err != nil {
 			return verify.Broken(err)
 		}
+		if err := w.checkPasses(step.Position); err != nil {
+			return err
+		}
 		h.note(step)
 		w.noteAuthor(step.Record)
 		records = append(records, store.Record{Index: step.Position.Index, Head: step.Position.Head, Raw: r})
@@ -148,8 +151,18 @@ func (w *Workspace) append(next *verify.Workspace, h verify.History, raw []byte)
 	return next.Append(o, h, signed)
 }
 
-// checkKnown checks that the log passes through what other devices of the
-// user, or the greeter of this one, have verified.
+// checkPasses checks that a place of the log, before it is remembered, is none
+// where other devices of the user, or the greeter of this one, have verified
+// another head: a fork that stayed here would shut out an honest server.
+func (w *Workspace) checkPasses(at record.Position) error {
+	if known, ok := w.session.Known(w.id); ok && known.Head.Index == at.Index {
+		return session.CheckExtends(w.what(), known.Head, at)
+	}
+	return nil
+}
+
+// checkKnown checks that the log, as it is remembered, passes through what
+// other devices of the user, or the greeter of this one, have verified.
 func (w *Workspace) checkKnown(ctx context.Context) error {
 	known, ok := w.session.Known(w.id)
 	if !ok || known.Head.Index == 0 {
