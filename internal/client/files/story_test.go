@@ -11,8 +11,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"parsec/internal/base/fault"
 	"parsec/internal/client/clienttest"
 	"parsec/internal/client/files"
+	"parsec/internal/client/workspace"
 	"parsec/internal/format/record"
 	"parsec/internal/server/servertest"
 )
@@ -131,5 +133,38 @@ func TestTwoPeopleShareAFolder(t *testing.T) {
 	}
 	if !bytes.Equal(content.Bytes(), want) {
 		t.Error("the stream of a large file differs")
+	}
+}
+
+func TestAWorkspaceIsFoundAfterAnotherOfItsNameIsNotSharedAnyMore(t *testing.T) {
+	server := servertest.Start(t, servertest.Config{})
+	alice := clienttest.Bootstrap(t, server.CreateOrganization("Acme"), "alice@example.com")
+	bob := alice.Enroll("bob@example.com", record.ProfileStandard)
+	first := alice.CreateWorkspace("plans")
+	alice.Share(first, bob, record.RoleReader)
+	bob.Sync()
+	bob.Tree("plans")
+	person, err := alice.Find("bob@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Workspace().Unshare(t.Context(), person); err != nil {
+		t.Fatal(err)
+	}
+	bob.Reopen()
+	bob.Sync()
+	if _, err := files.Open(t.Context(), bob.Session, "plans"); !fault.Is(err, fault.Denied) {
+		t.Errorf("a workspace that is not shared any more: got %v", err)
+	}
+	second, err := workspace.Create(t.Context(), alice.Session, "plans")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Share(t.Context(), person, record.RoleReader); err != nil {
+		t.Fatal(err)
+	}
+	bob.Sync()
+	if got := bob.Tree("plans").Workspace().ID(); got != second.ID() {
+		t.Errorf("got workspace %s, want %s", got, second.ID())
 	}
 }

@@ -24,10 +24,11 @@ func List(ctx context.Context, s *session.Session) ([]*Workspace, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := w.follow(ctx, hint.Index); err != nil {
+		err = w.follow(ctx, hint.Index)
+		if err != nil && !fault.Is(err, fault.Denied) { // removed in this moment
 			return nil, err
 		}
-		if w.Role() != record.RoleNone {
+		if err == nil && w.Role() != record.RoleNone {
 			all = append(all, w)
 		}
 	}
@@ -53,8 +54,9 @@ func (w *Workspace) follow(ctx context.Context, index uint64) error {
 // Find opens the workspace with a name or id and pulls its log. A name that
 // two workspaces have means neither.
 func Find(ctx context.Context, s *session.Session, name string) (*Workspace, error) {
-	if w, err := remembered(ctx, s, name); w != nil || err != nil {
-		return w, err
+	w, denied := remembered(ctx, s, name)
+	if w != nil || denied != nil && !fault.Is(denied, fault.Denied) {
+		return w, denied
 	}
 	all, err := List(ctx, s)
 	if err != nil {
@@ -70,6 +72,9 @@ func Find(ctx context.Context, s *session.Session, name string) (*Workspace, err
 	case 1:
 		return found[0], nil
 	case 0:
+		if denied != nil {
+			return nil, denied
+		}
 		for _, w := range all {
 			if w.name == "" && w.nameless != nil {
 				return nil, fault.Errorf(fault.NotFound, "no workspace %q, unless it is %s, which does not open: %w", name, w.id, w.nameless)
@@ -81,7 +86,8 @@ func Find(ctx context.Context, s *session.Session, name string) (*Workspace, err
 }
 
 // remembered opens the one workspace that this device knows by a name or id,
-// which saves asking for all of them.
+// which saves asking for all of them. It fails with [fault.Denied] for one that
+// is not shared with the user any more; another may have its name.
 func remembered(ctx context.Context, s *session.Session, name string) (*Workspace, error) {
 	kept, err := s.Local().State.Workspaces(ctx)
 	if err != nil {
