@@ -27,7 +27,8 @@ type written struct {
 	by      *verifytest.Device
 	request *parsecv1.CommitRequest
 	blocks  map[id.Block][]byte
-	// index is where it stands; 0 while it was not acknowledged.
+	// index is where it stands; 0 while it was not acknowledged. Guarded by
+	// the studio's mutex while others write.
 	index uint64
 }
 
@@ -156,7 +157,9 @@ func (s *studio) one(client *servertest.Client, d *verifytest.Device, moment int
 	s.all = append(s.all, made)
 	s.mu.Unlock()
 	answer, err := client.Workspace.Commit(s.t.Context(), made.request)
+	s.mu.Lock()
 	made.index = answer.GetPosition().GetIndex()
+	s.mu.Unlock()
 	return err
 }
 
