@@ -152,7 +152,7 @@ func (r *run) workspaceShare() *cobra.Command {
   reader       reads everything, from the beginning
   contributor  writes too
   manager      also adds and removes those two, and rotates the key
-  owner        also gives any role, and renames the workspace`,
+  owner        also gives any role`,
 		Example: `  parsec workspace share plans bob@example.com --role contributor`,
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
