@@ -42,22 +42,27 @@ func New(in, out, err *os.File) *Console {
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // Input returns standard input as a stream, whose reads end with the context.
-func (c *Console) Input(ctx context.Context) io.Reader { return input{ctx, c.lines} }
+func (c *Console) Input(ctx context.Context) io.Reader {
+	return input{ctx, c.lines, make([]byte, 256<<10)}
+}
 
-// input is a stream that is read until a context ends.
+// input is a stream that is read until a context ends. Then the buffer stays
+// with the read that was left behind.
 type input struct {
-	ctx  context.Context
-	from io.Reader
+	ctx    context.Context
+	from   io.Reader
+	buffer []byte
 }
 
 // Read implements [io.Reader]. An end of the stream does not count any more once
 // the context has ended: what wrote the stream may have been ended with it.
 func (i input) Read(p []byte) (int, error) {
-	n, err := await(i.ctx, func() (int, error) { return i.from.Read(p) })
+	room := i.buffer[:min(len(p), len(i.buffer))]
+	n, err := await(i.ctx, func() (int, error) { return i.from.Read(room) })
 	if i.ctx.Err() != nil {
 		return 0, context.Cause(i.ctx)
 	}
-	return n, err
+	return copy(p, room[:n]), err
 }
 
 // Output returns standard output.
@@ -189,6 +194,10 @@ func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	type answer struct {
 		value T
 		err   error
+	}
+	if ctx.Err() != nil {
+		var none T
+		return none, context.Cause(ctx)
 	}
 	answers := make(chan answer, 1)
 	// A read of a terminal cannot be interrupted. Where the context ends first,

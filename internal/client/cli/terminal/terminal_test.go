@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"parsec/internal/base/fault"
 	"parsec/internal/base/secret"
 	"parsec/internal/client/cli/terminal"
@@ -77,15 +79,28 @@ func TestLinesComeOneByOne(t *testing.T) {
 }
 
 func TestReadingEndsWithTheContext(t *testing.T) {
-	c, _, _ := console(t)
 	reason := errors.New("enough")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(reason)
-	if _, err := c.ReadLine(ctx); !errors.Is(err, reason) {
-		t.Errorf("a line: %v", err)
-	}
-	if n, err := c.Input(ctx).Read(make([]byte, 8)); n != 0 || !errors.Is(err, reason) {
-		t.Errorf("the stream: %d bytes, %v", n, err)
+	for name, read := range map[string]func(*terminal.Console, context.Context) error{
+		"a line": func(c *terminal.Console, ctx context.Context) error {
+			_, err := c.ReadLine(ctx)
+			return err
+		},
+		"the stream": func(c *terminal.Console, ctx context.Context) error {
+			_, err := c.Input(ctx).Read(make([]byte, 8))
+			return err
+		},
+	} {
+		c, _, _ := console(t)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		var reading errgroup.Group
+		reading.Go(func() error { return read(c, ctx) })
+		cancel(reason)
+		if err := reading.Wait(); !errors.Is(err, reason) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := read(c, ctx); !errors.Is(err, reason) {
+			t.Errorf("%s, again: %v", name, err)
+		}
 	}
 }
 
