@@ -82,6 +82,7 @@ func TestScripts(t *testing.T) {
 					"exits": exits, "get": get, "keys": keys, "enroll": enroll, "hold": hold, "await-holder": awaitHolder,
 					"stop-server": s.stop, "start-server": s.start, "start-empty-server": s.startEmpty,
 					"backup-server": s.backup, "restore-server": s.restore,
+					"damage-blocks": s.damage,
 				},
 			})
 		})
@@ -134,6 +135,24 @@ func (s *script) backup(ts *testscript.TestScript, _ bool, _ []string) {
 func (s *script) restore(*testscript.TestScript, bool, []string) {
 	s.server.Stop()
 	s.startIn(s.saved)
+}
+
+// damage changes a byte of every block that the server stores.
+func (s *script) damage(ts *testscript.TestScript, _ bool, _ []string) {
+	s.server.Stop()
+	err := filepath.WalkDir(filepath.Join(s.server.Dir, "blocks"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		pack, err := os.ReadFile(path)
+		if err != nil || len(pack) == 0 {
+			return err
+		}
+		pack[len(pack)/2] ^= 1
+		return errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, pack, 0o600))
+	})
+	ts.Check(err)
+	s.startIn(s.server.Dir)
 }
 
 // hold has this process hold the only device of a home until the script ends.

@@ -157,7 +157,7 @@ func longRows(list []files.Entry) [][]string {
 func (r *run) tellProblems(ctx context.Context, f found) error {
 	problems, err := f.tree.Problems(ctx)
 	if err == nil && len(problems) > 0 {
-		r.console.Warn("%d entries in %s cannot be shown; `parsec verify %s:` names them", len(problems), f.workspace, f.workspace)
+		r.console.Warn("%s in %s cannot be shown; `parsec verify %s:` says more", counted(len(problems), "entry", "entries"), f.workspace, f.workspace)
 	}
 	return err
 }

@@ -135,8 +135,16 @@ func (r *run) verifyTree(ctx context.Context, t *files.Tree) error {
 	}
 	name := t.Workspace().Name()
 	if len(signed) == len(report.Failures) {
-		return fault.WithHint(fault.Errorf(fault.Invalid, "verify %s: %d entries that members signed cannot be shown", name, len(signed)),
+		return fault.WithHint(fault.Errorf(fault.Invalid, "verify %s: %s", name, counted(len(signed), "entry that a member signed cannot be shown", "entries that members signed cannot be shown")),
 			"their authors are named above; everything else is as it was signed")
 	}
-	return fault.Broken(promiseContent, "verify %s: %d things did not pass", name, len(report.Failures))
+	return fault.Broken(promiseContent, "verify %s: %s", name, counted(len(report.Failures), "check failed", "checks failed"))
+}
+
+// counted returns a number of things in words.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
