@@ -48,7 +48,7 @@ func floors() []floor {
 
 		{name: "2 sealing and trees", side: "client", packages: []string{
 			"internal/client/seal", "internal/client/device", "internal/client/enroll",
-			"internal/client/list", "internal/client/tree", "internal/client/merge",
+			"internal/client/list", "internal/client/tree", "internal/client/merge", "internal/client/disk",
 		}},
 		{name: "3 remote and store", side: "client", adapters: true, packages: []string{
 			"internal/client/remote", "internal/client/store", "internal/client/home",

@@ -213,9 +213,12 @@ func (v *verification) add(ctx context.Context, e Entry) error {
 		return nil
 	}
 	for p, err := range blocks.All(ctx, pages{v.tree}) {
-		if err != nil {
+		if confined(err) {
 			v.report.Failures = append(v.report.Failures, Failure{e.Path, err.Error()})
-			return ctx.Err()
+			return nil
+		}
+		if err != nil {
+			return err
 		}
 		if p.Ref.Hole() {
 			continue
@@ -238,7 +241,7 @@ func (v *verification) flush(ctx context.Context) error {
 	for i, ref := range v.refs {
 		if err != nil {
 			one := v.tree.fetch(ctx, v.refs[i:i+1], func(int, []byte) error { return nil })
-			if k := fault.KindOf(one); one != nil && (k == fault.Unreachable || k == fault.Canceled) {
+			if one != nil && !confined(one) {
 				return one
 			}
 			if one != nil && !failed[v.paths[i]] {

@@ -2,6 +2,7 @@ package files_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -237,5 +238,28 @@ func TestACommitThatIsTooLargeGoesInParts(t *testing.T) {
 	want(t, tree, expected...)
 	if n := commits(t, tree); n < 3 {
 		t.Errorf("only %d commits: this tests nothing", n)
+	}
+}
+
+func TestAnExportLeavesOutWhatCannotBeWritten(t *testing.T) {
+	_, tree := alone(t)
+	ctx := t.Context()
+	src := t.TempDir()
+	lay(t, src, map[string]string{"a/file": "1", "folder/deep": "2", "z/file": "3", "empty/": ""})
+	if err := os.Symlink("file", filepath.Join(src, "z", "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Import(ctx, src, stat(t, tree, "/"), "src", files.CopyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	dst := t.TempDir()
+	lay(t, dst, map[string]string{"src/a/file/mine": "", "src/folder": "mine", "src/z/link/mine": ""})
+	err := tree.Export(ctx, stat(t, tree, "/src"), filepath.Join(dst, "src"), files.CopyOptions{})
+	if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "3 entries") {
+		t.Errorf("got %v, want a conflict over 3 entries", err)
+	}
+	want := []string{".", "a", "a/file", "a/file/mine", "empty", "folder", "z", "z/file", "z/link", "z/link/mine"}
+	if got := slices.Sorted(maps.Keys(snapshot(t, filepath.Join(dst, "src")))); !slices.Equal(got, want) {
+		t.Errorf("the copy has %q, want %q", got, want)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/client/disk"
 	"parsec/internal/client/list"
 	"parsec/internal/client/transfer"
 	"parsec/internal/format/manifest"
@@ -242,7 +243,7 @@ func (im *importer) addLink(from, name string, info fs.FileInfo, to target) erro
 func (im *importer) addFile(ctx context.Context, from, name string, info fs.FileInfo, to target) error {
 	size, at := uint64(info.Size()), info.ModTime().UnixNano()
 	im.tally.Found(1, size)
-	if im.update && to.has(name, looks{kind: manifest.File, size: size, modified: at, executable: executable(info)}) {
+	if im.update && to.has(name, looks{kind: manifest.File, size: size, modified: at, executable: disk.Executable(info)}) {
 		im.tally.Done(1, size)
 		return nil
 	}
@@ -250,7 +251,7 @@ func (im *importer) addFile(ctx context.Context, from, name string, info fs.File
 	if err != nil {
 		return err
 	}
-	f, err := openSource(from)
+	f, err := disk.Open(from)
 	if err != nil {
 		return &skip{err}
 	}
@@ -259,7 +260,7 @@ func (im *importer) addFile(ctx context.Context, from, name string, info fs.File
 	if err != nil {
 		return err
 	}
-	body.Executable = executable(info)
+	body.Executable = disk.Executable(info)
 	return im.complete(w, body)
 }
 
@@ -273,7 +274,7 @@ func (im *importer) read(ctx context.Context, w *write, f *os.File, before fs.Fi
 	builder := list.NewBuilder(sealer{im.out, w})
 	size := before.Size()
 	for at := int64(0); at < size; {
-		start, end, err := nextData(f, at, before)
+		start, end, err := disk.NextData(f, at, before)
 		if err != nil {
 			return manifest.FileBody{}, &skip{err}
 		}

@@ -1,10 +1,9 @@
 //go:build unix
 
-package files
+package disk
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -22,19 +21,16 @@ func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(er
 func setLinkTime(root *os.Root, name string, modified time.Time) error {
 	dir, err := root.Open(filepath.Dir(name))
 	if err != nil {
-		return fmt.Errorf("set time of link %s: %w", name, err)
+		return err
 	}
 	defer dir.Close()
 	at := unix.NsecToTimespec(modified.UnixNano())
-	if err := unix.UtimesNanoAt(int(dir.Fd()), filepath.Base(name), []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return fmt.Errorf("set time of link %s: %w", name, err)
-	}
-	return nil
+	return unix.UtimesNanoAt(int(dir.Fd()), filepath.Base(name), []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
 }
 
-// openSource opens a file to be copied, and no link in its place. It does not
-// wait for a pipe's other end.
-func openSource(name string) (*os.File, error) {
+// Open opens a file to be read, and no link in its place. It does not wait for
+// a pipe's other end.
+func Open(name string) (*os.File, error) {
 	return os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 }
 
@@ -42,9 +38,9 @@ func openSource(name string) (*os.File, error) {
 // ones cost more to describe than their zeros take.
 const minHole = manifest.BlockSize
 
-// nextData returns the next part of a file, at or behind an offset, that is
+// NextData returns the next part of a file, at or behind an offset, that is
 // not a hole. Where nothing but a hole follows, both ends are the file's size.
-func nextData(f *os.File, at int64, info os.FileInfo) (start, end int64, err error) {
+func NextData(f *os.File, at int64, info os.FileInfo) (start, end int64, err error) {
 	size := info.Size()
 	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || stat.Blocks*512 >= size {
 		return at, size, nil // it has no holes worth looking for

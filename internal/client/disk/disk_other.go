@@ -1,6 +1,6 @@
 //go:build !unix
 
-package files
+package disk
 
 import (
 	"errors"
@@ -21,10 +21,10 @@ func isFull(err error) bool { return errors.Is(err, handleDiskFull) || errors.Is
 // setLinkTime does nothing: links have no time of their own that can be set here.
 func setLinkTime(*os.Root, string, time.Time) error { return nil }
 
-// openSource opens a file to be copied.
-func openSource(name string) (*os.File, error) { return os.Open(name) }
+// Open opens a file to be read.
+func Open(name string) (*os.File, error) { return os.Open(name) }
 
-// nextData returns the rest of the file: holes are not looked for.
-func nextData(_ *os.File, at int64, info os.FileInfo) (start, end int64, err error) {
+// NextData returns the rest of the file: holes are not looked for.
+func NextData(_ *os.File, at int64, info os.FileInfo) (start, end int64, err error) {
 	return at, info.Size(), nil
 }
