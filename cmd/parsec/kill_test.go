@@ -67,10 +67,12 @@ func (k *killed) do(args ...string) string {
 func (k *killed) atRequest(n int64, handled bool, args ...string) bool {
 	cmd := k.command(args...)
 	var count atomic.Int64
+	started := make(chan struct{})
 	k.proxy.Gate(func(*http.Request) int {
 		if count.Add(1) != n {
 			return 0
 		}
+		<-started
 		cmd.Process.Kill()
 		if handled {
 			return -1
@@ -81,6 +83,7 @@ func (k *killed) atRequest(n int64, handled bool, args ...string) bool {
 	if err := cmd.Start(); err != nil {
 		k.t.Fatal(err)
 	}
+	close(started)
 	err := cmd.Wait()
 	if count.Load() < n && err != nil {
 		k.t.Errorf("parsec %s: %v", strings.Join(args, " "), err)
