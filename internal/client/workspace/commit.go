@@ -2,12 +2,14 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/client/remote"
 	"parsec/internal/client/session"
 	"parsec/internal/client/store"
 	"parsec/internal/client/transfer"
@@ -72,27 +74,45 @@ func (w *Workspace) Commit(ctx context.Context, propose func(context.Context) (*
 		if err != nil || len(p.Changes) == 0 {
 			return err
 		}
-		err = w.commit(ctx, p)
-		if !fault.Is(err, fault.Stale) || try == maxTries {
-			return err
+		refusal := w.commit(ctx, p)
+		if !fault.Is(refusal, fault.Stale) || try == maxTries {
+			return refusal
 		}
 		if err := pause(ctx, try); err != nil {
 			return err
 		}
-		if err := w.refresh(ctx); err != nil {
+		if err := w.refresh(ctx, refusal); err != nil {
 			return err
 		}
 	}
 }
 
-// refresh pulls both logs, as far as there is one of the workspace yet.
-func (w *Workspace) refresh(ctx context.Context) error {
+// refresh pulls both logs after a refusal as stale, as far as there is one of
+// the workspace yet. A server that refuses for what it has, and does not give
+// it, withholds it.
+func (w *Workspace) refresh(ctx context.Context, refusal error) error {
+	organization, log := w.session.Organization().Position(), w.log.Position()
 	err := w.session.PullOrganization(ctx)
-	if err != nil || w.log.Position().Index == 0 {
+	if err == nil && log.Index > 0 {
+		err = w.PullLog(ctx)
+	}
+	if err != nil {
 		return err
 	}
-	return w.PullLog(ctx)
+	_, refused := errors.AsType[*remote.Stale](refusal)
+	if !refused || organization != w.session.Organization().Position() || log != w.log.Position() {
+		w.standing = 0
+		return nil
+	}
+	if w.standing++; w.standing < maxStanding {
+		return nil
+	}
+	return fault.Broken(verify.RuleKnown.String(), "the server refuses a record for what others have written, and gives the log of %s up to index %d only",
+		w.what(), log.Index)
 }
+
+// maxStanding is how often in a row a refusal may refer to what is not given.
+const maxStanding = 3
 
 // pause waits a random time that grows with the tries, so that devices which
 // collide once do not collide for ever.

@@ -96,14 +96,14 @@ func (w *Workspace) retry(ctx context.Context, draft func() (record.Payload, *ou
 		if err := w.session.Settle(ctx); err != nil {
 			return err
 		}
-		err = w.appendRecord(ctx, p, out)
-		if !fault.Is(err, fault.Stale) || try == maxTries {
-			return err
+		refusal := w.appendRecord(ctx, p, out)
+		if !fault.Is(refusal, fault.Stale) || try == maxTries {
+			return refusal
 		}
 		if err := pause(ctx, try); err != nil {
 			return err
 		}
-		if err := w.refresh(ctx); err != nil {
+		if err := w.refresh(ctx, refusal); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,8 @@ type Workspace struct {
 	name string
 	// nameless says why the name does not open.
 	nameless error
+	// standing counts refusals in a row for what the server does not give.
+	standing int
 	// othersSeen is the time of the newest record by another user.
 	othersSeen int64
 }
