@@ -11,6 +11,7 @@ import (
 
 	"parsec/internal/api/parsecv1"
 	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
 	"parsec/internal/client/clienttest"
 	"parsec/internal/client/device"
 	"parsec/internal/client/enroll"
@@ -86,29 +87,32 @@ func (s *scene) meet(inv session.Invitation, mishear func(string) string) *meeti
 
 func rightly(code string) string { return code }
 
-// invite has Alice, who speaks through the proxy from here on, invite Carol.
+// invite has Alice invite Carol.
 func (s *scene) invite() session.Invitation {
 	s.Helper()
-	s.alice.ToServer(s.proxy.URL)
 	inv, err := s.alice.InviteUser(s.Context(), "carol@example.com", record.ProfileStandard)
 	s.ok(err)
 	return inv
 }
 
 // burns expects that an attempt failed on both sides for fear of somebody in
-// between, that nothing came of it, and that another attempt succeeds once
-// the server is honest.
+// between, and that nothing came of it. The server is honest again.
 func (s *scene) burns(inv session.Invitation, m *meeting) {
 	s.Helper()
 	s.breaks(enroll.PromiseAlone, m.greet)
 	s.breaks(enroll.PromiseAlone, m.claim)
 	s.nothing(m.place)
-	if users := len(s.alice.Organization().Users()); users != 2 {
-		s.Errorf("the organization has %d users, want 2", users)
+	if users := len(s.alice.Organization().Users()); users != 1 {
+		s.Errorf("the organization has %d users, want 1", users)
 	}
 	s.proxy.Honest()
-	again := s.meet(inv, rightly)
-	s.ok(errors.Join(again.greet, again.claim))
+}
+
+// enrolls expects that another attempt succeeds.
+func (s *scene) enrolls(inv session.Invitation) {
+	s.Helper()
+	m := s.meet(inv, rightly)
+	s.ok(errors.Join(m.greet, m.claim))
 }
 
 // nothing expects that a home holds no device and nothing of one.
@@ -202,56 +206,63 @@ func (b *between) pass(receive func(enroll.Message) (enroll.Message, error), ste
 }
 
 func TestAttack09_ManInTheMiddleWithKeysOfHisOwn(t *testing.T) {
-	s := newScene(t)
+	s := newOffice(t)
 	inv := s.invite()
 	b := newBetween(s, inv)
 	carry(s.proxy, b.toGreeter, b.toClaimer)
 	s.burns(inv, s.meet(inv, rightly))
+	s.enrolls(inv)
 }
 
-func TestAttack09_EveryMessageOfTheOpenPart(t *testing.T) {
-	s := newScene(t)
-	inv := s.invite()
-	for step := uint32(1); step <= 5; step++ {
-		change := func(at uint32, message []byte) []byte {
-			if at == step {
-				return flipped(message)
-			}
-			return message
-		}
-		carry(s.proxy, change, change)
-		m := s.meet(inv, rightly)
-		for who, err := range map[string]error{"greeter": m.greet, "claimer": m.claim} {
-			if fault.PromiseOf(err) != enroll.PromiseAlone {
-				t.Errorf("step %d changed: the %s says %v", step, who, err)
-			}
-		}
-		s.nothing(m.place)
-		s.proxy.Honest()
-		s.ok(s.alice.CancelInvitation(t.Context(), inv.Token))
-		inv, _ = s.alice.InviteUser(t.Context(), "carol@example.com", record.ProfileStandard)
+// attempts tries what may go wrong in an attempt at an enrollment. Each burns
+// the attempt, and the last is an honest one.
+func attempts(t *testing.T, lies ...variant[func(s *scene) (mishear func(string) string)]) {
+	t.Helper()
+	s := newOffice(t)
+	for _, v := range lies {
+		t.Run(v.name, func(t *testing.T) {
+			in := *s
+			in.T = t
+			inv := in.invite()
+			mishear := v.lie(&in)
+			in.burns(inv, in.meet(inv, mishear))
+			in.ok(s.alice.CancelInvitation(t.Context(), inv.Token))
+		})
 	}
-	s.ok(s.meet(inv, rightly).claim)
+	s.enrolls(s.invite())
 }
 
-func TestAttack09_SealedMessageChanged(t *testing.T) {
-	s := newScene(t)
-	inv := s.invite()
-	carry(s.proxy, unchanged, func(step uint32, message []byte) []byte {
-		if step == 6 {
-			return flipped(message)
+// on changes the message of one step, whoever's it is.
+func on(p *hostile.Proxy, at uint32, change func([]byte) []byte) {
+	only := func(step uint32, message []byte) []byte {
+		if step == at {
+			return change(message)
 		}
 		return message
-	})
-	m := s.meet(inv, rightly)
-	s.burns(inv, m)
+	}
+	carry(p, only, only)
 }
 
-// replayed tries messages of an earlier attempt in place of the present ones.
-func replayed(t *testing.T, which func(step uint32) bool) {
-	t.Helper()
-	s := newScene(t)
-	inv := s.invite()
+func TestAttack09_AlteredMessages(t *testing.T) {
+	altered := func(step uint32) func(*scene) func(string) string {
+		return func(s *scene) func(string) string {
+			on(s.proxy, step, flipped)
+			return rightly
+		}
+	}
+	attempts(t, []variant[func(*scene) func(string) string]{
+		{"the claimer's key", altered(1)},
+		{"the greeter's secret", altered(2)},
+		{"the claimer's commitment", altered(3)},
+		{"the greeter's nonce", altered(4)},
+		{"the claimer's nonce", altered(5)},
+		{"the confirmation", altered(6)},
+	}...)
+}
+
+// recording remembers all messages of an attempt at an invitation, which fails.
+func (s *scene) recording(inv session.Invitation) map[uint32][]byte {
+	s.Helper()
 	old := map[uint32][]byte{}
 	var mu sync.Mutex
 	record := func(step uint32, message []byte) []byte {
@@ -261,60 +272,91 @@ func replayed(t *testing.T, which func(step uint32) bool) {
 		return message
 	}
 	carry(s.proxy, record, record)
-	s.breaks(enroll.PromiseAlone, s.meet(inv, func(string) string { return "2222" }).greet)
-	replay := func(step uint32, message []byte) []byte {
-		mu.Lock()
-		defer mu.Unlock()
-		if m, ok := old[step]; ok && which(step) {
-			return m
-		}
-		return message
+	s.breaks(enroll.PromiseAlone, s.meet(inv, wrongly).greet)
+	s.proxy.Honest()
+	return old
+}
+
+func wrongly(string) string { return "2222" }
+
+func TestAttack09_OldMessagesReplayed(t *testing.T) {
+	s := newOffice(t)
+	inv := s.invite()
+	old := s.recording(inv)
+	for _, v := range []variant[func(step uint32) bool]{
+		{"a whole transcript", func(uint32) bool { return true }},
+		{"an old commitment", func(step uint32) bool { return step == 3 }},
+		{"an old nonce", func(step uint32) bool { return step == 4 }},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			in := *s
+			in.T = t
+			replay := func(step uint32, message []byte) []byte {
+				if m, ok := old[step]; ok && v.lie(step) {
+					return m
+				}
+				return message
+			}
+			carry(s.proxy, replay, replay)
+			in.burns(inv, in.meet(inv, rightly))
+		})
 	}
-	carry(s.proxy, replay, replay)
-	s.burns(inv, s.meet(inv, rightly))
+	s.enrolls(inv)
 }
 
-func TestAttack09_OldTranscriptReplayed(t *testing.T) {
-	replayed(t, func(uint32) bool { return true })
-}
-
-func TestAttack09_OldCommitmentReplayed(t *testing.T) {
-	replayed(t, func(step uint32) bool { return step == 3 })
-}
-
-func TestAttack09_OldNonceReplayed(t *testing.T) {
-	replayed(t, func(step uint32) bool { return step == 4 })
-}
-
-func TestAttack09_RolesExchanged(t *testing.T) {
-	s := newScene(t)
-	inv := s.invite()
-	var mu sync.Mutex
-	first := map[uint32][]byte{}
-	carry(s.proxy, func(step uint32, message []byte) []byte {
-		mu.Lock()
-		defer mu.Unlock()
-		first[step] = message
-		return message
-	}, func(uint32, []byte) []byte {
-		mu.Lock()
-		defer mu.Unlock()
-		return first[1] // the claimer hears itself
-	})
-	s.burns(inv, s.meet(inv, rightly))
-}
-
-func TestAttack09_GuessedCode(t *testing.T) {
-	s := newScene(t)
-	inv := s.invite()
-	s.burns(inv, s.meet(inv, func(string) string { return "2222" }))
+func TestAttack09_MixedUpMessages(t *testing.T) {
+	attempts(t, []variant[func(*scene) func(string) string]{
+		{"roles exchanged", func(s *scene) func(string) string {
+			var mu sync.Mutex
+			said := map[uint32][]byte{}
+			carry(s.proxy, func(step uint32, message []byte) []byte {
+				mu.Lock()
+				defer mu.Unlock()
+				said[step] = message
+				return message
+			}, func(uint32, []byte) []byte {
+				mu.Lock()
+				defer mu.Unlock()
+				return said[1] // the claimer hears itself
+			})
+			return rightly
+		}},
+		{"an answer out of order", func(s *scene) func(string) string {
+			var mu sync.Mutex
+			var second []byte
+			carry(s.proxy, unchanged, func(step uint32, message []byte) []byte {
+				mu.Lock()
+				defer mu.Unlock()
+				switch step {
+				case 2:
+					second = message
+				case 4:
+					return second
+				}
+				return message
+			})
+			return rightly
+		}},
+		{"a guessed code", func(*scene) func(string) string { return wrongly }},
+		{"another invitation for the claimer", func(s *scene) func(string) string {
+			st := invitation.Statement{
+				Organization: s.alice.Device().Organization, Type: invitation.ForUser, Author: s.alice.Device().Device,
+				Email: "somebody@example.com", Profile: record.ProfileOutsider, Created: 1, Expires: time.Now().Add(time.Hour).UnixNano(),
+			}
+			s.proxy.Lie("ClaimService/GetInvitation", func(x *hostile.Exchange) {
+				st.Token = id.Token(x.Request.(*parsecv1.GetInvitationRequest).GetToken())
+				x.Responses[0].(*parsecv1.GetInvitationResponse).Invitation = invitation.Sign(st, device.New().Signing)
+			})
+			return rightly
+		}},
+	}...)
 }
 
 func TestAttack09_GivesUpAfterFiveAttempts(t *testing.T) {
-	s := newScene(t)
+	s := newOffice(t)
 	inv := s.invite()
 	for range enroll.MaxAttempts {
-		s.breaks(enroll.PromiseAlone, s.meet(inv, func(string) string { return "2222" }).greet)
+		s.breaks(enroll.PromiseAlone, s.meet(inv, wrongly).greet)
 	}
 	if err := s.alice.Greet(t.Context(), inv.Token, phone{}); !fault.Is(err, fault.Denied) {
 		t.Errorf("a sixth attempt: got %v, want it denied", err)
@@ -324,75 +366,52 @@ func TestAttack09_GivesUpAfterFiveAttempts(t *testing.T) {
 	}
 }
 
-func TestAttack09_MessagesOutOfOrder(t *testing.T) {
-	s := newScene(t)
+// A claimer who is started over while the attempt goes on does not take it up:
+// its message for the first step is a second, different one.
+func TestAttack09_ClaimerStartedOver(t *testing.T) {
+	s := newOffice(t)
 	inv := s.invite()
-	var mu sync.Mutex
-	var second []byte
-	carry(s.proxy, unchanged, func(step uint32, message []byte) []byte {
-		mu.Lock()
-		defer mu.Unlock()
-		if step == 2 {
-			second = message
-		}
-		if step == 4 {
-			return second // step 2's once more, in place of step 4's
-		}
-		return message
+	again := clienttest.NewPlace(t)
+	var second error
+	var once sync.Once
+	m := s.meet(inv, func(code string) string {
+		once.Do(func() {
+			_, second = again.Claim(t.Context(), inv.Link, func(invitation.Statement) (session.Newcomer, error) {
+				return session.Newcomer{Name: "Carol", Label: "laptop", Lock: clienttest.NewLock()}, nil
+			}, phone{})
+		})
+		return code
 	})
-	s.burns(inv, s.meet(inv, rightly))
+	s.breaks(enroll.PromiseAlone, second)
+	s.nothing(again)
+	s.burns(inv, m)
+	s.enrolls(inv)
 }
 
-// onInvitation tries a false invitation on the greeter.
-func onInvitation(t *testing.T, promise string, change func(s *scene, st invitation.Statement) []byte) {
-	t.Helper()
-	s := newScene(t)
+func TestAttack09_FalseInvitationsForTheGreeter(t *testing.T) {
+	s := newOffice(t)
 	inv := s.invite()
-	forged := change(s, inv.Statement)
-	lie(s.proxy, "InvitationService/List", func(m *parsecv1.ListInvitationsResponse) { m.Invitations = [][]byte{forged} })
-	s.breaks(promise, s.alice.Greet(t.Context(), inv.Token, phone{}))
-	s.proxy.Honest()
-	m := s.meet(inv, rightly)
-	s.ok(errors.Join(m.greet, m.claim))
-}
-
-func TestAttack09_UserInvitationShownAsADeviceInvitation(t *testing.T) {
-	onInvitation(t, enroll.PromiseInvitation, func(s *scene, st invitation.Statement) []byte {
-		st.Type, st.Email, st.Profile, st.User = invitation.ForDevice, "", 0, s.alice.Device().User
-		return invitation.Sign(st, s.bob.Device().Signing)
-	})
-}
-
-func TestAttack09_EMailAddressInTheInvitationSwapped(t *testing.T) {
-	onInvitation(t, enroll.PromiseInvitation, func(s *scene, st invitation.Statement) []byte {
-		st.Email = "mallory@example.com"
-		return invitation.Sign(st, s.bob.Device().Signing)
-	})
-}
-
-func TestAttack09_ProfileInTheInvitationSwapped(t *testing.T) {
-	onInvitation(t, enroll.PromiseInvitation, func(s *scene, st invitation.Statement) []byte {
-		st.Profile = record.ProfileAdmin
-		return invitation.Sign(st, s.bob.Device().Signing)
-	})
-}
-
-func TestAttack09_InvitationOfAnotherMember(t *testing.T) {
-	onInvitation(t, enroll.PromiseInvitation, func(s *scene, st invitation.Statement) []byte {
-		st.Author = s.bob.Device().Device
-		return invitation.Sign(st, s.bob.Device().Signing)
-	})
-}
-
-func TestAttack09_ClaimerIsShownAnotherInvitation(t *testing.T) {
-	s := newScene(t)
-	inv := s.invite()
-	st := inv.Statement
-	st.Email, st.Profile = "somebody@example.com", record.ProfileOutsider
-	lie(s.proxy, "ClaimService/GetInvitation", func(m *parsecv1.GetInvitationResponse) {
-		m.Invitation = invitation.Sign(st, s.bob.Device().Signing)
-	})
-	s.burns(inv, s.meet(inv, rightly))
+	mallory := device.New()
+	for _, v := range []variant[func(*invitation.Statement)]{
+		{"a user invitation as one for a device", func(st *invitation.Statement) {
+			st.Type, st.Email, st.Profile, st.User = invitation.ForDevice, "", 0, s.alice.Device().User
+		}},
+		{"another e-mail address", func(st *invitation.Statement) { st.Email = "mallory@example.com" }},
+		{"another profile", func(st *invitation.Statement) { st.Profile = record.ProfileAdmin }},
+		{"another author", func(st *invitation.Statement) { st.Author = mallory.Device }},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			in := *s
+			in.T = t
+			st := inv.Statement
+			v.lie(&st)
+			forged := invitation.Sign(st, mallory.Signing)
+			lie(s.proxy, "InvitationService/List", func(m *parsecv1.ListInvitationsResponse) { m.Invitations = [][]byte{forged} })
+			in.breaks(enroll.PromiseInvitation, s.alice.Greet(t.Context(), inv.Token, phone{}))
+			s.proxy.Honest()
+		})
+	}
+	s.enrolls(inv)
 }
 
 // The greeter says where the log stands behind the newcomer's own record. Any

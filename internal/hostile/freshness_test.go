@@ -170,9 +170,7 @@ func TestAttack17_EverythingNewWithheld(t *testing.T) {
 		m.Records, m.Position = nil, &parsecv1.Position{Index: log.Index, Head: log.Head[:]}
 	})
 	s.ok(s.read(first())(s.bob))
-	if err := s.write("/notes.txt", "onto what is old")(s.bob); err == nil {
-		t.Error("bob wrote onto what is old")
-	}
+	s.breaks(verify.RuleKnown.String(), s.write("/notes.txt", "onto what is old")(s.bob)) // which the server has to refuse
 	s.proxy.Honest()
 	s.bob.Reopen()
 	s.ok(s.read(first().and("/notes.txt", "second draft"))(s.bob))

@@ -46,6 +46,18 @@ func newScene(t *testing.T) *scene {
 	return stage(t)
 }
 
+// newOffice returns a scene in which Alice is alone, and speaks through the
+// proxy.
+func newOffice(t *testing.T) *scene {
+	t.Helper()
+	t.Parallel()
+	s := &scene{T: t, server: servertest.Start(t, servertest.Config{Network: hurried()})}
+	s.proxy = hostile.New(t, s.server.URL)
+	s.alice = clienttest.Bootstrap(t, s.server.CreateOrganization("Acme"), "alice@example.com")
+	s.alice.ToServer(s.proxy.URL)
+	return s
+}
+
 // stage is newScene for a test that has the machine to itself.
 func stage(t *testing.T) *scene {
 	t.Helper()
