@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -27,6 +28,7 @@ func run(ring device.Keyring) int {
 		Args:  os.Args[1:],
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Environment: os.LookupEnv,
+		Proxy:       http.ProxyFromEnvironment,
 		Keyring:     ring,
 		Extra:       []*cobra.Command{demo.Command()},
 	})

@@ -9,6 +9,8 @@ package cli
 
 import (
 	"context"
+	"net/http"
+	"net/url"
 	"os"
 	"runtime/debug"
 
@@ -29,6 +31,8 @@ type Program struct {
 	Stdin, Stdout, Stderr *os.File
 	// Environment returns a variable's value.
 	Environment func(string) (string, bool)
+	// Proxy chooses the proxy of a request; nil for none.
+	Proxy func(*http.Request) (*url.URL, error)
 	// Keyring keeps the keys of devices that are closed by it.
 	Keyring device.Keyring
 	// Extra are further commands, which need nothing of this package.

@@ -25,6 +25,7 @@ import (
 // place returns where this run's devices are.
 func (r *run) place(c *cobra.Command) (session.Place, error) {
 	p := session.Place{Home: r.home, Holder: home.Holder{Command: c.CommandPath(), Process: os.Getpid(), Since: time.Now()}}
+	p.Config.Remote.Proxy = r.Proxy
 	var err error
 	if p.Home == "" {
 		p.Home, err = home.Default(runtime.GOOS, func(name string) string {
