@@ -144,6 +144,9 @@ func TestAttack19_AnswersOfEveryEndpoint(t *testing.T) {
 	var before, after runtime.MemStats
 	for path, ask := range s.asks() {
 		for name, answer := range answers() {
+			if waits(name) && !one(path) {
+				continue
+			}
 			runtime.ReadMemStats(&before)
 			s.proxy.Answer(path, answer)
 			begin := time.Now()
@@ -163,9 +166,22 @@ func TestAttack19_AnswersOfEveryEndpoint(t *testing.T) {
 				t.Errorf("%s answered with %s: took %d MiB", path, name, grown>>20)
 			}
 		}
-		if err := s.alice.Held.Sync(t.Context()); err != nil {
-			t.Errorf("%s: with an honest server again: %v", path, err)
-		}
 	}
+	s.alice.Close()
+	s.alice.Place.Config.Remote.Patience = 0
+	s.alice.Reopen()
 	s.ok(s.write("/honest.txt", "again")(s.alice))
+}
+
+// waits reports whether an answer is one that a client has to wait for until
+// its patience ends.
+func waits(answer string) bool {
+	return answer == "no answer at all" || answer == "a slow drip" || answer == "without end"
+}
+
+// one reports whether an endpoint is the one of its kind that has to wait for
+// the others: of unary calls, streams, and both ways of blocks.
+func one(path string) bool {
+	return path == hostile.Path("WorkspaceService/Grants") || path == hostile.Path("WorkspaceService/Pull") ||
+		path == pack.UploadPath || path == pack.DownloadPath
 }
