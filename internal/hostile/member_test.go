@@ -228,8 +228,13 @@ func TestAttack12_MemberGivesAFolderTwoParents(t *testing.T) {
 func TestAttack12_MemberNamesWhatLeavesTheTree(t *testing.T) {
 	w := newWorld(t)
 	for _, v := range []variant[string]{
-		{"the folder above", ".."}, {"the folder itself", "."}, {"a path", "../../outside"}, {"nothing", ""},
-		{"a NUL", "a\x00b"}, {"an over-long name", strings.Repeat("n", 256)}, {"what is not UTF-8", "\xff"},
+		{"the folder above", ".."},
+		{"the folder itself", "."},
+		{"a path", "../../outside"},
+		{"nothing", ""},
+		{"a NUL", "a\x00b"},
+		{"an over-long name", strings.Repeat("n", 256)},
+		{"what is not UTF-8", "\xff"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			in := *w.scene
@@ -372,8 +377,11 @@ func TestAttack15_SymlinksThatLeadOut(t *testing.T) {
 	link := id.New[id.Entry]()
 	w.signed(w.bob, true, w.rootChange(w.folderChild(), w.child("link", link, manifest.Symlink), w.notesChild()))
 	for _, v := range []variant[string]{
-		{"absolute", "/etc/passwd"}, {"above the root", "../outside"}, {"above by a name", "folder/../../outside"},
-		{"far above", "../../../../../../etc/passwd"}, {"through a dot", "./../../outside"},
+		{"absolute", "/etc/passwd"},
+		{"above the root", "../outside"},
+		{"above by a name", "folder/../../outside"},
+		{"far above", "../../../../../../etc/passwd"},
+		{"through a dot", "./../../outside"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			w.signed(w.bob, false, change{entry: link, parent: w.root, name: "link", body: manifest.SymlinkBody{Target: v.lie}})
