@@ -14,6 +14,7 @@ import (
 	"parsec/internal/base/id"
 	"parsec/internal/client/clienttest"
 	"parsec/internal/client/files"
+	"parsec/internal/client/mirror"
 	"parsec/internal/client/remote"
 	"parsec/internal/client/seal"
 	"parsec/internal/format/pack"
@@ -241,7 +242,7 @@ func TestAttack12_FalseManifests(t *testing.T) {
 }
 
 func TestAttack12_ManifestsLeftOut(t *testing.T) {
-	onChains(t, files.PromiseComplete, func(_ *scene, notes, _ id.Entry, old map[id.Entry]remote.SealedManifest) []variant[func(*parsecv1.Chain)] {
+	onChains(t, mirror.PromiseComplete, func(_ *scene, notes, _ id.Entry, old map[id.Entry]remote.SealedManifest) []variant[func(*parsecv1.Chain)] {
 		return []variant[func(*parsecv1.Chain)]{
 			{"an older version under its own number", of(notes, func(c *parsecv1.Chain) {
 				c.Manifests = []*parsecv1.SealedManifest{{Version: old[notes].Version, Sealed: old[notes].Sealed}}
@@ -263,7 +264,7 @@ func TestAttack12_DeltaWithoutItsSnapshot(t *testing.T) {
 	eachChain(s.proxy, of(root, func(c *parsecv1.Chain) {
 		c.Manifests = c.Manifests[len(c.Manifests)-1:] // its newest version alone
 	}))
-	s.brokenContent(carol, files.PromiseComplete, s.read(want))
+	s.brokenContent(carol, mirror.PromiseComplete, s.read(want))
 }
 
 // Size, times, type and mode stand in the sealed manifest and nowhere else, so
@@ -302,7 +303,7 @@ func TestAttack14_DeletedFile(t *testing.T) {
 			m.Chains = slices.DeleteFunc(m.Chains, func(c *parsecv1.Chain) bool { return bytes.Equal(c.GetEntry(), e[:]) })
 		})
 	}
-	s.brokenContent(s.bob, files.PromiseComplete, s.read(first().and("/new.txt", "new")))
+	s.brokenContent(s.bob, mirror.PromiseComplete, s.read(first().and("/new.txt", "new")))
 }
 
 func TestAttack14_MovedFile(t *testing.T) {

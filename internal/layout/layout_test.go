@@ -55,8 +55,9 @@ func floors() []floor {
 		}},
 		{name: "4 session", side: "client", packages: []string{"internal/client/transfer", "internal/client/session"}},
 		{name: "5 workspace", side: "client", packages: []string{"internal/client/workspace"}},
-		{name: "6 files", side: "client", packages: []string{"internal/client/files", "internal/client/demo"}},
-		{name: "7 command line", side: "client", packages: []string{"internal/client/cli", "internal/client/cli/terminal"}},
+		{name: "6 mirror", side: "client", packages: []string{"internal/client/mirror"}},
+		{name: "7 files", side: "client", packages: []string{"internal/client/files", "internal/client/demo"}},
+		{name: "8 command line", side: "client", packages: []string{"internal/client/cli", "internal/client/cli/terminal"}},
 
 		{name: "programs", packages: []string{"cmd/*", "internal/bench"}},
 	}

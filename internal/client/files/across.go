@@ -7,6 +7,7 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/client/list"
+	"parsec/internal/client/mirror"
 	"parsec/internal/client/transfer"
 	"parsec/internal/format/manifest"
 )
@@ -130,8 +131,8 @@ func (a *across) addFile(ctx context.Context, e Entry, body manifest.FileBody, n
 	}
 	f := &acrossFile{from: e, w: w, body: body}
 	f.builder = list.NewBuilder(sealer{a.out, f.w})
-	for p, err := range blocks.All(ctx, pages{a.other}) {
-		if confined(err) {
+	for p, err := range blocks.All(ctx, a.other.Pages()) {
+		if mirror.Confined(err) {
 			f.lost = err
 			break
 		}

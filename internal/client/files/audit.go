@@ -10,6 +10,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/client/list"
+	"parsec/internal/client/mirror"
 	"parsec/internal/client/remote"
 	"parsec/internal/client/store"
 	"parsec/internal/client/workspace"
@@ -80,7 +81,7 @@ func (t *Tree) lastPath(ctx context.Context, e id.Entry) (string, error) {
 			return "", err
 		}
 		if !found {
-			named, ok, err := t.parent(ctx, e)
+			named, ok, err := t.Parent(ctx, e)
 			if err != nil || !ok {
 				return "", err
 			}
@@ -165,7 +166,7 @@ func (t *Tree) verifyManifests(ctx context.Context, audit workspace.Audit, r *Re
 			delete(missing, c.Entry)
 			v.Manifest = newest.Sealed
 			r.Manifests++
-			if _, _, err := t.open(ctx, v); err != nil && !fault.Is(err, fault.Invalid) {
+			if _, _, err := t.OpenVersion(ctx, v); err != nil && !fault.Is(err, fault.Invalid) {
 				r.Failures = append(r.Failures, Failure{t.nameOf(ctx, c.Entry), err.Error()})
 			}
 		}
@@ -212,8 +213,8 @@ func (v *verification) add(ctx context.Context, e Entry) error {
 		v.report.Failures = append(v.report.Failures, Failure{e.Path, err.Error()})
 		return nil
 	}
-	for p, err := range blocks.All(ctx, pages{v.tree}) {
-		if confined(err) {
+	for p, err := range blocks.All(ctx, v.tree.Pages()) {
+		if mirror.Confined(err) {
 			v.report.Failures = append(v.report.Failures, Failure{e.Path, err.Error()})
 			return nil
 		}
@@ -236,12 +237,12 @@ func (v *verification) add(ctx context.Context, e Entry) error {
 
 // flush checks what was gathered: at once, and where that fails, one by one.
 func (v *verification) flush(ctx context.Context) error {
-	err := v.tree.fetch(ctx, v.refs, func(_ int, content []byte) error { return nil })
+	err := v.tree.Fetch(ctx, v.refs, func(_ int, content []byte) error { return nil })
 	failed := map[string]bool{}
 	for i, ref := range v.refs {
 		if err != nil {
-			one := v.tree.fetch(ctx, v.refs[i:i+1], func(int, []byte) error { return nil })
-			if one != nil && !confined(one) {
+			one := v.tree.Fetch(ctx, v.refs[i:i+1], func(int, []byte) error { return nil })
+			if one != nil && !mirror.Confined(one) {
 				return one
 			}
 			if one != nil && !failed[v.paths[i]] {

@@ -6,28 +6,8 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/client/list"
-	"parsec/internal/client/transfer"
 	"parsec/internal/format/manifest"
 )
-
-// fetch gets the content of blocks. take is called from several goroutines at
-// once, each time with another index.
-func (t *Tree) fetch(ctx context.Context, refs []manifest.Ref, take func(i int, content []byte) error) error {
-	return transfer.Download(ctx, t.Transfer, t.ws.Place(), t.ws.Session().Server(),
-		func(_ context.Context, in *transfer.Incoming[int]) error {
-			for i, ref := range refs {
-				if err := in.Want(ref, i); err != nil {
-					return err
-				}
-			}
-			return nil
-		}, func(i int, content []byte, err error) error {
-			if err != nil {
-				return err
-			}
-			return take(i, content)
-		})
-}
 
 // readAhead is how many blocks of a stream are fetched at once.
 const readAhead = 32
@@ -43,7 +23,7 @@ func (t *Tree) Content(ctx context.Context, file Entry, w io.Writer) error {
 		return err
 	}
 	var batch []manifest.Ref
-	for piece, err := range blocks.All(ctx, pages{t}) {
+	for piece, err := range blocks.All(ctx, t.Pages()) {
 		if err != nil {
 			return err
 		}
@@ -65,7 +45,7 @@ func (t *Tree) writeBatch(ctx context.Context, batch []manifest.Ref, w io.Writer
 			stored = append(stored, ref)
 		}
 	}
-	contents, err := pages{t}.ReadPages(ctx, stored)
+	contents, err := t.Pages().ReadPages(ctx, stored)
 	if err != nil {
 		return err
 	}

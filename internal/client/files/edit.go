@@ -10,6 +10,7 @@ import (
 	"parsec/internal/base/id"
 	"parsec/internal/client/list"
 	"parsec/internal/client/merge"
+	"parsec/internal/client/mirror"
 	"parsec/internal/client/store"
 	"parsec/internal/client/tree"
 	"parsec/internal/client/workspace"
@@ -38,7 +39,7 @@ func (t *Tree) now() int64 { return time.Now().UnixNano() }
 func (t *Tree) commit(ctx context.Context, e edit, base *merge.Base) ([]merge.Note, error) {
 	var plan *merge.Plan
 	err := t.ws.Commit(ctx, func(ctx context.Context) (*workspace.Proposal, error) {
-		if err := t.pull(ctx); err != nil {
+		if err := t.Pull(ctx); err != nil {
 			return nil, err
 		}
 		v := newView(t)
@@ -56,11 +57,11 @@ func (t *Tree) commit(ctx context.Context, e edit, base *merge.Base) ([]merge.No
 		return nil, err
 	}
 	base.Accept(plan, nil)
-	if err := t.pull(ctx); err != nil {
+	if err := t.Pull(ctx); err != nil {
 		return nil, err
 	}
 	if plan.Restructures || len(t.ws.Mark().Contested) > 0 {
-		if err := t.settle(ctx); err != nil {
+		if err := t.Settle(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -141,12 +142,12 @@ func (t *Tree) change(ctx context.Context, put merge.Put, e edit, loose *loosePa
 }
 
 func (t *Tree) nextFolder(ctx context.Context, put merge.Put, loose *loosePages) (*nextFolder, error) {
-	facts, err := t.facts(ctx, put.Entry)
+	facts, err := t.Facts(ctx, put.Entry)
 	if err != nil {
 		return nil, err
 	}
 	if put.Fresh || facts.Shape.Version != put.Version-1 { // or no version of it could be used
-		facts = folderFacts{Shape: tree.Gone(put.Version - 1)}
+		facts = mirror.Facts{Shape: tree.Gone(put.Version - 1)}
 	}
 	before := func(ctx context.Context) (tree.Children, []tree.Mark, error) {
 		if put.Fresh {
@@ -179,7 +180,7 @@ func (t *Tree) deriveFolder(put merge.Put, next *nextFolder) func(*store.CacheTx
 				return err
 			}
 		}
-		if err := writeChildren(tx, put.Entry, put.Changes); err != nil {
+		if err := mirror.WriteChildren(tx, put.Entry, put.Changes); err != nil {
 			return err
 		}
 		return tx.PutFolder(put.Entry, next.facts)
@@ -194,7 +195,7 @@ func (t *Tree) sweep(ctx context.Context, plan *merge.Plan) error {
 		some := left[:min(len(left), record.MaxChanges)]
 		left = left[len(some):]
 		err := t.ws.Commit(ctx, func(ctx context.Context) (*workspace.Proposal, error) {
-			if err := t.pull(ctx); err != nil {
+			if err := t.Pull(ctx); err != nil {
 				return nil, err
 			}
 			entries := make([]id.Entry, len(some))

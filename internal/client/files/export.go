@@ -12,6 +12,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/client/disk"
 	"parsec/internal/client/list"
+	"parsec/internal/client/mirror"
 	"parsec/internal/client/transfer"
 	"parsec/internal/client/tree"
 	"parsec/internal/format/manifest"
@@ -125,7 +126,7 @@ func (x *export) addFolder(ctx context.Context, e Entry, to string, depth int) e
 		x.to.KeepTime(to, time.Unix(0, e.Manifest.Modified))
 	}
 	children, err := x.tree.List(ctx, e)
-	if confined(err) {
+	if mirror.Confined(err) {
 		return x.leave(e, err)
 	}
 	if err != nil {
@@ -152,8 +153,8 @@ func (x *export) addFile(ctx context.Context, e Entry, to string) error {
 	}
 	f := &arriving{path: to, entry: e}
 	f.left.Store(1) // until all are asked for
-	for p, err := range blocks.All(ctx, pages{x.tree}) {
-		if confined(err) {
+	for p, err := range blocks.All(ctx, x.tree.Pages()) {
+		if mirror.Confined(err) {
 			return x.write(&piece{file: f}, nil, err)
 		}
 		if err != nil {

@@ -1,6 +1,6 @@
-// Package files is a workspace as a tree of files: it reads the manifests that
-// package workspace verified into folders and their children, finds entries
-// by their paths, and changes them in commits of many at once. Content
+// Package files is a workspace as a tree of files: it finds entries of the
+// verified tree, which package mirror holds, by their paths, and changes them
+// in commits of many at once. Content
 // streams: nothing is copied to a temporary place, memory is bounded whatever
 // the size, and no operation costs a round trip per file.
 //
@@ -11,25 +11,23 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/client/mirror"
 	"parsec/internal/client/session"
 	"parsec/internal/client/store"
-	"parsec/internal/client/transfer"
 	"parsec/internal/client/workspace"
 	"parsec/internal/format/manifest"
-	"parsec/internal/format/record"
 )
 
 // Tree is the tree of one workspace, as far as this device has verified it.
 type Tree struct {
+	// Mirror is the tree as it was verified.
+	*mirror.Mirror
 	ws    *workspace.Workspace
 	cache *store.Cache
-	// Transfer bounds what is under way to and from the server.
-	Transfer transfer.Config
 	// CommitSize is how many entries a commit of a copy writes, and CommitBlocks
 	// from how many new blocks on it writes fewer; 1,000 and 4,096 (2 GiB) by
 	// default. Whatever breaks off a copy, no more has to be sent again.
@@ -42,11 +40,11 @@ func Open(ctx context.Context, s *session.Session, name string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{ws: ws, cache: s.Local().Cache, CommitSize: 1000, CommitBlocks: 4096}
+	t := &Tree{Mirror: mirror.New(ws), ws: ws, cache: s.Local().Cache, CommitSize: 1000, CommitBlocks: 4096}
 	if err := ws.Maintain(ctx); err != nil {
 		return nil, err
 	}
-	return t, t.pull(ctx)
+	return t, t.Pull(ctx)
 }
 
 // Workspace returns the workspace whose tree it is.
@@ -106,9 +104,6 @@ func Split(p string) ([]string, error) {
 	return names, nil
 }
 
-// Root returns the id of the root folder.
-func (t *Tree) Root() id.Entry { return id.RootEntry(t.ws.ID()) }
-
 // address returns a path with the workspace's name, as people write it.
 func (t *Tree) address(p string) string { return t.ws.Name() + ":" + p }
 
@@ -141,14 +136,14 @@ func (t *Tree) walk(ctx context.Context, names []string) (place, error) {
 		if at.kind != manifest.Folder {
 			return place{}, fault.Errorf(fault.NotFound, "%s is not a folder", t.address(at.path))
 		}
-		if err := t.complete(ctx, at.entry); err != nil {
+		if err := t.Complete(ctx, at.entry); err != nil {
 			return place{}, err
 		}
 		child, found, err := t.cache.Child(ctx, t.ws.ID(), at.entry, name)
 		if err != nil {
 			return place{}, err
 		}
-		if !found || !t.stands(child) {
+		if !found || !t.Stands(child) {
 			return place{}, fault.WithHint(fault.Errorf(fault.NotFound, "no %s", t.address(path.Join(at.path, name))),
 				"`parsec ls %s` shows what is there", t.address(at.path))
 		}
@@ -181,7 +176,7 @@ func (t *Tree) entries(ctx context.Context, places []place) ([]opened, error) {
 	for i, p := range places {
 		ids[i] = p.entry
 	}
-	chains, err := t.chains(ctx, ids)
+	chains, err := t.Chains(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +184,9 @@ func (t *Tree) entries(ctx context.Context, places []place) ([]opened, error) {
 	for i, p := range places {
 		o := &out[i]
 		o.Entry = Entry{Path: p.path, ID: p.entry, Kind: p.kind}
-		o.err = t.newest(ctx, &o.Entry, chains[i])
+		var newest mirror.Opened
+		newest, o.err = t.Newest(ctx, p.entry, p.kind, chains[i])
+		o.Version, o.Manifest, o.Body = newest.Version, newest.Manifest, newest.Body
 		if o.err == nil && o.Manifest.Kind != 0 && o.Manifest.Kind != p.kind {
 			o.err = fault.Errorf(fault.Invalid, "its folder names a %s, and it is a %s", p.kind, o.Manifest.Kind)
 		}
@@ -198,53 +195,6 @@ func (t *Tree) entries(ctx context.Context, places []place) ([]opened, error) {
 		}
 	}
 	return out, nil
-}
-
-// newest completes an entry from the newest version of its chain. A folder
-// whose newest manifest cannot be used is one nevertheless, with what an
-// earlier one says of it: it can be written to, and heals.
-func (t *Tree) newest(ctx context.Context, e *Entry, chain []store.Version) error {
-	if len(chain) == 0 {
-		if e.ID == t.Root() {
-			return nil
-		}
-		return fault.Errorf(fault.Invalid, "its folder names an entry that was never written")
-	}
-	e.Version = chain[len(chain)-1]
-	if e.Version.Gone {
-		return fault.Errorf(fault.Invalid, "its folder names an entry that is gone")
-	}
-	var err error
-	e.Manifest, e.Body, err = t.open(ctx, e.Version)
-	if e.Kind != manifest.Folder || !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.Upgrade) {
-		return err
-	}
-	e.Body = manifest.FolderBody{}
-	for _, v := range slices.Backward(chain) {
-		m, body, err := t.open(ctx, v)
-		if _, ok := body.(manifest.FolderBody); ok && err == nil {
-			e.Manifest, e.Body = m, body
-			break
-		}
-	}
-	return nil
-}
-
-// open opens the manifest of a version.
-func (t *Tree) open(ctx context.Context, v store.Version) (manifest.Manifest, manifest.Body, error) {
-	key, err := t.ws.Key(ctx, v.Generation)
-	if fault.Is(err, fault.Invalid) { // a grant or backlink does not open: that is no fault of the entry's
-		err = fault.Errorf(fault.Denied, "%w", err)
-	}
-	if err != nil {
-		return manifest.Manifest{}, nil, err
-	}
-	return key.OpenManifest(changeOf(v), v.Author, v.Manifest)
-}
-
-// changeOf returns what the commit said of a version.
-func changeOf(v store.Version) record.Change {
-	return record.Change{Entry: v.Entry, Version: v.Number, Base: v.Base, Manifest: v.Digest[:]}
 }
 
 // listBatch is how many entries are opened at once in a listing.
@@ -265,7 +215,7 @@ func (t *Tree) List(ctx context.Context, folder Entry) ([]Entry, error) {
 
 // pick returns the entries of a folder that have one of some names, as List does.
 func (t *Tree) pick(ctx context.Context, folder Entry, names []string) ([]Entry, error) {
-	if err := t.complete(ctx, folder.ID); err != nil {
+	if err := t.Complete(ctx, folder.ID); err != nil {
 		return nil, err
 	}
 	var places []place
@@ -274,7 +224,7 @@ func (t *Tree) pick(ctx context.Context, folder Entry, names []string) ([]Entry,
 		if err != nil {
 			return nil, err
 		}
-		if found && t.stands(c) {
+		if found && t.Stands(c) {
 			places = append(places, place{path.Join(folder.Path, name), c.Entry, c.Kind})
 		}
 	}
@@ -316,4 +266,22 @@ func (t *Tree) Walk(ctx context.Context, from Entry, visit func(Entry) error) er
 		}
 	}
 	return nil
+}
+
+// children returns the places in a folder, by name.
+func (t *Tree) children(ctx context.Context, folder place) ([]place, error) {
+	if err := t.Complete(ctx, folder.entry); err != nil {
+		return nil, err
+	}
+	named, err := t.Named(ctx, folder.entry)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]place, 0, len(named))
+	for _, c := range named {
+		if t.Stands(store.Child{Folder: folder.entry, Name: c.Name, Entry: c.Entry}) {
+			all = append(all, place{path.Join(folder.path, c.Name), c.Entry, c.Kind})
+		}
+	}
+	return all, nil
 }

@@ -14,7 +14,7 @@ import (
 // seen returns what an operation saw of an entry.
 func (t *Tree) seen(ctx context.Context, e Entry) (merge.Seen, error) {
 	seen := merge.Seen{Version: e.Version.Number, Node: nodeOf(e.Manifest, e.Body)}
-	at, _, err := t.parent(ctx, e.ID)
+	at, _, err := t.Parent(ctx, e.ID)
 	seen.Place = merge.Place{Folder: at.Folder, Name: at.Name}
 	return seen, err
 }
@@ -144,7 +144,7 @@ func either(err, otherwise error) error {
 // below reports whether an entry is another one or lies below it.
 func (t *Tree) below(ctx context.Context, e, above id.Entry) (bool, error) {
 	for depth := 0; e != above; depth++ {
-		at, ok, err := t.parent(ctx, e)
+		at, ok, err := t.Parent(ctx, e)
 		if err != nil || !ok || depth > maxDepth {
 			return false, err
 		}

@@ -24,7 +24,7 @@ func (t *Tree) Problems(ctx context.Context) ([]Failure, error) {
 		known[p.Entry] = true
 		all = append(all, t.failure(t.nameOf(ctx, p.Entry), p.Author, p.Reason))
 	}
-	src := newSource(t)
+	src := t.Source()
 	places, err := tree.Resolve(ctx, t.Root(), src)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (t *Tree) emailOf(d id.Device) string {
 // namer returns who gave a folder a name that is hidden: the author of the
 // newest version that says so. Those before the snapshot are not there any more.
 func (t *Tree) namer(ctx context.Context, p tree.Problem) (id.Device, error) {
-	chains, err := t.chains(ctx, []id.Entry{p.Place.Folder})
+	chains, err := t.Chains(ctx, []id.Entry{p.Place.Folder})
 	if err != nil || len(chains[0]) == 0 {
 		return id.Device{}, err
 	}
@@ -70,12 +70,12 @@ func (t *Tree) namer(ctx context.Context, p tree.Problem) (id.Device, error) {
 	author, shape := chain[0].Author, tree.Gone(chain[0].Number-1)
 	for _, v := range chain {
 		version := tree.Version{Number: v.Number}
-		if _, body, err := t.open(ctx, v); err == nil {
+		if _, body, err := t.OpenVersion(ctx, v); err == nil {
 			if folder, ok := body.(manifest.FolderBody); ok {
 				version.Body = &folder
 			}
 		}
-		part, next, err := shape.Follow(ctx, version, v.Base, pages{t})
+		part, next, err := shape.Follow(ctx, version, v.Base, t.Pages())
 		if err != nil {
 			return author, nil // what is behind it could not be had either
 		}

@@ -7,6 +7,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/client/merge"
+	"parsec/internal/client/mirror"
 	"parsec/internal/client/store"
 	"parsec/internal/format/manifest"
 )
@@ -30,7 +31,7 @@ func newView(t *Tree) *view {
 
 // lookAhead looks up entries that will be asked for.
 func (v *view) lookAhead(ctx context.Context, entries []id.Entry) error {
-	chains, err := v.t.chains(ctx, entries)
+	chains, err := v.t.Chains(ctx, entries)
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func (v *view) chain(ctx context.Context, e id.Entry) ([]store.Version, error) {
 	if chain, ok := v.ahead[e]; ok {
 		return chain, nil
 	}
-	chains, err := v.t.chains(ctx, []id.Entry{e})
+	chains, err := v.t.Chains(ctx, []id.Entry{e})
 	if err != nil {
 		return nil, err
 	}
@@ -62,10 +63,10 @@ func (v *view) Entry(ctx context.Context, e id.Entry) (merge.State, error) {
 	if newest.Gone {
 		return state, nil
 	}
-	m, body, err := v.t.open(ctx, newest)
+	m, body, err := v.t.OpenVersion(ctx, newest)
 	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.Upgrade) {
 		// Hidden, but there: nothing is known of it but what its folder says.
-		at, _, err := v.t.parent(ctx, e)
+		at, _, err := v.t.Parent(ctx, e)
 		if state.Node.Kind = at.Kind; e == v.t.Root() {
 			state.Node.Kind = manifest.Folder
 		}
@@ -93,74 +94,38 @@ func nodeOf(m manifest.Manifest, body manifest.Body) merge.Node {
 // Child implements [merge.View].
 func (v *view) Child(ctx context.Context, folder id.Entry, name string) (manifest.Child, bool, error) {
 	if !v.complete[folder] {
-		if err := v.t.complete(ctx, folder); err != nil {
+		if err := v.t.Complete(ctx, folder); err != nil {
 			return manifest.Child{}, false, err
 		}
 		v.complete[folder] = true
 	}
 	c, found, err := v.t.cache.Child(ctx, v.t.ws.ID(), folder, name)
-	return childOf(c), found, err
-}
-
-func childOf(c store.Child) manifest.Child {
-	return manifest.Child{Name: c.Name, Entry: c.Entry, Kind: c.Kind}
+	return mirror.ChildOf(c), found, err
 }
 
 // Children implements [merge.View].
 func (v *view) Children(ctx context.Context, folder id.Entry) ([]manifest.Child, error) {
-	if err := v.t.complete(ctx, folder); err != nil {
+	if err := v.t.Complete(ctx, folder); err != nil {
 		return nil, err
 	}
-	return v.t.named(ctx, folder)
+	return v.t.Named(ctx, folder)
 }
 
 // Parent implements [merge.View].
 func (v *view) Parent(ctx context.Context, e id.Entry) (merge.Place, bool, error) {
-	found, ok, err := v.t.parent(ctx, e)
+	found, ok, err := v.t.Parent(ctx, e)
 	if err != nil || !ok {
 		return merge.Place{}, false, err
 	}
-	reached, err := v.t.reaches(ctx, found.Folder)
+	reached, err := v.t.Reaches(ctx, found.Folder)
 	return merge.Place{Folder: found.Folder, Name: found.Name}, reached, err
-}
-
-// parent returns the folder that names an entry. Of several, it is the one
-// that [Tree.settle] has found.
-func (t *Tree) parent(ctx context.Context, e id.Entry) (store.Child, bool, error) {
-	places, err := t.cache.Places(ctx, t.ws.ID(), e)
-	if err != nil || len(places) == 0 || e == t.Root() {
-		return store.Child{}, false, err
-	}
-	for _, c := range places {
-		if t.stands(c) {
-			return c, true, nil
-		}
-	}
-	return store.Child{}, false, nil
-}
-
-// reaches reports whether a folder lies below the root.
-func (t *Tree) reaches(ctx context.Context, folder id.Entry) (bool, error) {
-	visited := map[id.Entry]bool{}
-	for folder != t.Root() {
-		if visited[folder] {
-			return false, nil
-		}
-		visited[folder] = true
-		above, ok, err := t.parent(ctx, folder)
-		if err != nil || !ok {
-			return false, err
-		}
-		folder = above.Folder
-	}
-	return true, nil
 }
 
 // pathOf returns the path of an entry, and false where it has none any more.
 func (t *Tree) pathOf(ctx context.Context, e id.Entry) (string, bool, error) {
 	p := ""
 	for depth := 0; e != t.Root(); depth++ {
-		at, ok, err := t.parent(ctx, e)
+		at, ok, err := t.Parent(ctx, e)
 		if err != nil || !ok || depth > maxDepth {
 			return "", false, err
 		}

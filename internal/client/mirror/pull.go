@@ -1,10 +1,17 @@
-package files
+// Package mirror is the verified state of a workspace's tree, as this device
+// holds it: it fetches the manifests that the verified log names, takes them
+// into the cache, and answers which versions, children and places entries have.
+// It resolves what members contradict, and hides only that. Paths, and changes
+// of any kind, are the business of package files.
+//
+// Nothing counts before the log names it, by number and digest. What the log
+// names and the server withholds is a broken promise.
+package mirror
 
 import (
 	"bytes"
 	"context"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -21,9 +28,9 @@ import (
 // PromiseComplete is that nothing of what the log names is withheld.
 const PromiseComplete = "nothing withheld"
 
-// pull fetches and takes in the manifests that the verified log names and the
+// Pull fetches and takes in the manifests that the verified log names and the
 // cache does not hold.
-func (t *Tree) pull(ctx context.Context) error {
+func (t *Mirror) Pull(ctx context.Context) error {
 	for t.ws.Behind() {
 		to := t.ws.Log().Position().Index
 		mark := t.ws.Mark()
@@ -31,7 +38,7 @@ func (t *Tree) pull(ctx context.Context) error {
 			return t.take(ctx, chains, func(m *store.Mark) { m.Cursor = cursor })
 		})
 		if err == nil {
-			err = t.settle(ctx)
+			err = t.Settle(ctx)
 		}
 		if err != nil {
 			return err
@@ -56,7 +63,7 @@ type arrival struct {
 }
 
 // take checks chains against the log and takes them in, in one update.
-func (t *Tree) take(ctx context.Context, chains []remote.Chain, move func(*store.Mark)) error {
+func (t *Mirror) take(ctx context.Context, chains []remote.Chain, move func(*store.Mark)) error {
 	entries := make([]id.Entry, len(chains))
 	for i, c := range chains {
 		entries[i] = c.Entry
@@ -85,7 +92,7 @@ func (t *Tree) take(ctx context.Context, chains []remote.Chain, move func(*store
 
 // arrive checks the manifests of one entry. Versions that the verified log
 // does not name yet, or not any more, are passed over.
-func (t *Tree) arrive(ctx context.Context, known []store.Version, c remote.Chain) (arrival, error) {
+func (t *Mirror) arrive(ctx context.Context, known []store.Version, c remote.Chain) (arrival, error) {
 	var a arrival
 	for _, m := range c.Manifests {
 		i := slices.IndexFunc(known, func(v store.Version) bool { return v.Number == m.Version })
@@ -94,7 +101,7 @@ func (t *Tree) arrive(ctx context.Context, known []store.Version, c remote.Chain
 		}
 		v := known[i]
 		v.Manifest = m.Sealed
-		_, body, err := t.open(ctx, v)
+		_, body, err := t.OpenVersion(ctx, v)
 		if err != nil && !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.Upgrade) {
 			return a, err
 		}
@@ -115,15 +122,15 @@ func (a *arrival) blame(v store.Version, why error) {
 	a.problem = &store.Problem{Entry: v.Entry, Author: v.Author, Reason: why.Error()}
 }
 
-// folderFacts are what the cache keeps of a folder beside its children.
-type folderFacts struct {
+// Facts are what the cache keeps of a folder beside its children.
+type Facts struct {
 	_     struct{} `cbor:",toarray"`
 	Shape tree.Shape
 	Marks []tree.Mark
 }
 
-func (t *Tree) facts(ctx context.Context, folder id.Entry) (folderFacts, error) {
-	var f folderFacts
+func (t *Mirror) Facts(ctx context.Context, folder id.Entry) (Facts, error) {
+	var f Facts
 	data, found, err := t.cache.Folder(ctx, t.ws.ID(), folder)
 	if err != nil || !found {
 		return f, err
@@ -133,20 +140,20 @@ func (t *Tree) facts(ctx context.Context, folder id.Entry) (folderFacts, error) 
 
 // follow takes in a version of a folder, which may be malformed. It reports a
 // gap where the versions before a delta are not here.
-func (t *Tree) follow(ctx context.Context, a *arrival, v store.Version, body manifest.Body) (gap bool, err error) {
+func (t *Mirror) follow(ctx context.Context, a *arrival, v store.Version, body manifest.Body) (gap bool, err error) {
 	folder, isFolder := body.(manifest.FolderBody)
-	var facts folderFacts
+	var facts Facts
 	if a.shape != nil {
 		err = canon.Unmarshal(a.shape, &facts)
 	} else {
-		facts, err = t.facts(ctx, v.Entry)
+		facts, err = t.Facts(ctx, v.Entry)
 	}
 	if err != nil || !isFolder && facts.Shape == (tree.Shape{}) {
 		return false, err
 	}
 	switch snapshot := v.Number == v.Base; {
 	case snapshot: // whatever came before it is replaced
-		facts, a.lost = folderFacts{Shape: tree.Gone(v.Number - 1)}, nil
+		facts, a.lost = Facts{Shape: tree.Gone(v.Number - 1)}, nil
 	case a.lost != nil:
 		a.blame(v, a.lost)
 		return false, nil
@@ -165,7 +172,7 @@ func (t *Tree) follow(ctx context.Context, a *arrival, v store.Version, body man
 		version.Body = nil
 		part, shape, err = facts.Shape.Follow(ctx, version, v.Base, pages{t})
 	}
-	if confined(err) { // a page is not there: nothing else has to wait for it
+	if Confined(err) { // a page is not there: nothing else has to wait for it
 		a.lost = err
 		a.blame(v, err)
 		return false, nil
@@ -215,12 +222,12 @@ func writePart(tx *store.CacheTx, folder id.Entry, part *tree.Part) error {
 			return err
 		}
 	}
-	return writeChildren(tx, folder, part.Children)
+	return WriteChildren(tx, folder, part.Children)
 }
 
-// writeChildren writes the children that a delta adds, and takes away those
+// WriteChildren writes the children that a delta adds, and takes away those
 // that it removes.
-func writeChildren(tx *store.CacheTx, folder id.Entry, children []manifest.Child) error {
+func WriteChildren(tx *store.CacheTx, folder id.Entry, children []manifest.Child) error {
 	var add, former []store.Child
 	var remove []string
 	for _, c := range children {
@@ -246,10 +253,10 @@ func writeChildren(tx *store.CacheTx, folder id.Entry, children []manifest.Child
 	return tx.PutChildren(add...)
 }
 
-// chains returns the live chains of entries with their manifests, and asks the
+// Chains returns the live chains of entries with their manifests, and asks the
 // server for those that are not here. One that it does not give is either
 // replaced by a version that is not verified yet, or withheld.
-func (t *Tree) chains(ctx context.Context, entries []id.Entry) ([][]store.Version, error) {
+func (t *Mirror) Chains(ctx context.Context, entries []id.Entry) ([][]store.Version, error) {
 	for {
 		all, err := t.cache.Chains(ctx, t.ws.ID(), entries)
 		if err != nil || len(lackingOf(all)) == 0 {
@@ -270,7 +277,7 @@ func (t *Tree) chains(ctx context.Context, entries []id.Entry) ([][]store.Versio
 }
 
 // ask asks the server for the chains that lack a manifest, and returns all.
-func (t *Tree) ask(ctx context.Context, entries []id.Entry, known [][]store.Version) ([][]store.Version, error) {
+func (t *Mirror) ask(ctx context.Context, entries []id.Entry, known [][]store.Version) ([][]store.Version, error) {
 	var ask []id.Entry
 	for _, i := range lackingOf(known) {
 		ask = append(ask, entries[i])
@@ -279,7 +286,7 @@ func (t *Tree) ask(ctx context.Context, entries []id.Entry, known [][]store.Vers
 		return t.take(ctx, chains, nil)
 	})
 	if err == nil {
-		err = t.settle(ctx)
+		err = t.Settle(ctx)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("fetch manifests: %w", err)
@@ -303,14 +310,14 @@ func lacking(chain []store.Version) bool {
 	return slices.ContainsFunc(chain, func(v store.Version) bool { return !v.Gone && v.Manifest == nil })
 }
 
-// complete makes sure that all of a folder's versions are taken in.
-func (t *Tree) complete(ctx context.Context, folder id.Entry) error {
-	chains, err := t.chains(ctx, []id.Entry{folder})
+// Complete makes sure that all of a folder's versions are taken in.
+func (t *Mirror) Complete(ctx context.Context, folder id.Entry) error {
+	chains, err := t.Chains(ctx, []id.Entry{folder})
 	if err != nil || len(chains[0]) == 0 {
 		return err
 	}
 	chain := chains[0]
-	facts, err := t.facts(ctx, folder)
+	facts, err := t.Facts(ctx, folder)
 	if newest := chain[len(chain)-1]; err != nil || newest.Gone || facts.Shape.Version >= newest.Number {
 		return err
 	}
@@ -318,7 +325,7 @@ func (t *Tree) complete(ctx context.Context, folder id.Entry) error {
 }
 
 // retake takes in a folder once more whose content could not be had.
-func (t *Tree) retake(ctx context.Context, folder id.Entry, chain []store.Version) error {
+func (t *Mirror) retake(ctx context.Context, folder id.Entry, chain []store.Version) error {
 	c := remote.Chain{Entry: folder}
 	for _, v := range chain {
 		c.Manifests = append(c.Manifests, remote.SealedManifest{Version: v.Number, Sealed: v.Manifest})
@@ -334,51 +341,39 @@ func (t *Tree) retake(ctx context.Context, folder id.Entry, chain []store.Versio
 	if err != nil || len(a.parts) == 0 {
 		return err
 	}
-	return t.settle(ctx)
+	return t.Settle(ctx)
 }
 
-// named returns all that a folder names, also what is hidden, by name.
-func (t *Tree) named(ctx context.Context, folder id.Entry) ([]manifest.Child, error) {
+// Named returns all that a folder names, also what is hidden, by name.
+func (t *Mirror) Named(ctx context.Context, folder id.Entry) ([]manifest.Child, error) {
 	var all []manifest.Child
 	for c, err := range t.cache.Children(ctx, t.ws.ID(), folder, "") {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, childOf(c))
+		all = append(all, ChildOf(c))
 	}
 	slices.SortFunc(all, func(a, b manifest.Child) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
 
-// children returns the places in a folder, by name.
-func (t *Tree) children(ctx context.Context, folder place) ([]place, error) {
-	if err := t.complete(ctx, folder.entry); err != nil {
-		return nil, err
-	}
-	named, err := t.named(ctx, folder.entry)
-	if err != nil {
-		return nil, err
-	}
-	all := make([]place, 0, len(named))
-	for _, c := range named {
-		if t.stands(store.Child{Folder: folder.entry, Name: c.Name, Entry: c.Entry}) {
-			all = append(all, place{path.Join(folder.path, c.Name), c.Entry, c.Kind})
-		}
-	}
-	return all, nil
-}
+// Pages returns a reader of the pages of lists, which come from the server.
+func (t *Mirror) Pages() list.Reader { return pages{t} }
 
-// pages reads the pages of lists from the server.
-type pages struct{ t *Tree }
+type pages struct{ t *Mirror }
 
 var _ list.Reader = pages{}
 
 // ReadPages implements [list.Reader].
 func (p pages) ReadPages(ctx context.Context, refs []manifest.Ref) ([][]byte, error) {
 	out := make([][]byte, len(refs))
-	err := p.t.fetch(ctx, refs, func(i int, content []byte) error {
+	err := p.t.Fetch(ctx, refs, func(i int, content []byte) error {
 		out[i] = bytes.Clone(content)
 		return nil
 	})
 	return out, err
+}
+
+func ChildOf(c store.Child) manifest.Child {
+	return manifest.Child{Name: c.Name, Entry: c.Entry, Kind: c.Kind}
 }

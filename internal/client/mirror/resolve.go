@@ -1,4 +1,4 @@
-package files
+package mirror
 
 import (
 	"bytes"
@@ -12,11 +12,11 @@ import (
 	"parsec/internal/format/manifest"
 )
 
-// settle finds where entries have their places that several folders name, or
+// Settle finds where entries have their places that several folders name, or
 // one folder twice, as only a member who signs what the program never would
 // can make it. It is called whenever folders have changed, and looks at the
 // whole tree only where there is something to settle.
-func (t *Tree) settle(ctx context.Context) error {
+func (t *Mirror) Settle(ctx context.Context) error {
 	crowded, err := t.crowded(ctx)
 	if err != nil || len(crowded) == 0 && len(t.ws.Mark().Contested) == 0 {
 		return err
@@ -37,7 +37,7 @@ func (t *Tree) settle(ctx context.Context) error {
 
 // crowded returns the entries that are named more than once, and the root
 // folder if it is named at all, by ascending id.
-func (t *Tree) crowded(ctx context.Context) ([]id.Entry, error) {
+func (t *Mirror) crowded(ctx context.Context) ([]id.Entry, error) {
 	crowded, err := t.cache.Crowded(ctx, t.ws.ID())
 	if err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func (t *Tree) crowded(ctx context.Context) ([]id.Entry, error) {
 func compareEntries(a, b id.Entry) int { return bytes.Compare(a[:], b[:]) }
 
 // contested returns the place of an entry that is named more than once.
-func (t *Tree) contested(e id.Entry) (place store.Contested, ok bool) {
+func (t *Mirror) contested(e id.Entry) (place store.Contested, ok bool) {
 	all := t.ws.Mark().Contested
 	i, ok := slices.BinarySearchFunc(all, e, func(c store.Contested, e id.Entry) int { return compareEntries(c.Entry, e) })
 	if !ok {
@@ -62,30 +62,32 @@ func (t *Tree) contested(e id.Entry) (place store.Contested, ok bool) {
 	return all[i], true
 }
 
-// stands reports whether an entry has its place where a folder names it.
-func (t *Tree) stands(c store.Child) bool {
+// Stands reports whether an entry has its place where a folder names it.
+func (t *Mirror) Stands(c store.Child) bool {
 	at, ok := t.contested(c.Entry)
 	return !ok || at.Folder == c.Folder && at.Name == c.Name
 }
 
-// source is the tree as its manifests have it, whether they agree or not.
+// Source returns the tree as its manifests have it, whether they agree or not.
+func (t *Mirror) Source() tree.Source { return newSource(t) }
+
 type source struct {
-	t *Tree
+	t *Mirror
 	// kinds are what the folder nearest to the root says that an entry is.
 	kinds map[id.Entry]manifest.Kind
 }
 
 var _ tree.Source = (*source)(nil)
 
-func newSource(t *Tree) *source { return &source{t, map[id.Entry]manifest.Kind{}} }
+func newSource(t *Mirror) *source { return &source{t, map[id.Entry]manifest.Kind{}} }
 
 // Children implements [tree.Source]. Of a folder whose content cannot be had,
 // they are those of the version before.
 func (s *source) Children(ctx context.Context, folder id.Entry) ([]manifest.Child, error) {
-	if err := s.t.complete(ctx, folder); err != nil && !confined(err) {
+	if err := s.t.Complete(ctx, folder); err != nil && !Confined(err) {
 		return nil, err
 	}
-	all, err := s.t.named(ctx, folder)
+	all, err := s.t.Named(ctx, folder)
 	if err != nil {
 		return nil, err
 	}
@@ -100,21 +102,21 @@ func (s *source) Children(ctx context.Context, folder id.Entry) ([]manifest.Chil
 // About implements [tree.Source]. A folder whose manifest cannot be used is
 // one nevertheless, since another folder says so.
 func (s *source) About(ctx context.Context, e id.Entry) (tree.About, error) {
-	chains, err := s.t.chains(ctx, []id.Entry{e})
+	chains, err := s.t.Chains(ctx, []id.Entry{e})
 	if err != nil {
 		return tree.About{}, err
 	}
-	entry := Entry{ID: e, Kind: s.kinds[e]}
-	a := tree.About{Kind: entry.Kind, Err: s.t.newest(ctx, &entry, chains[0])}
-	if m := entry.Manifest; a.Err == nil && m.Kind != 0 {
+	newest, err := s.t.Newest(ctx, e, s.kinds[e], chains[0])
+	a := tree.About{Kind: s.kinds[e], Err: err}
+	if m := newest.Manifest; a.Err == nil && m.Kind != 0 {
 		a.Kind, a.Parent = m.Kind, m.Parent
 	}
 	return a, nil
 }
 
-// confined reports whether an error is of one entry's content alone: what a
+// Confined reports whether an error is of one entry's content alone: what a
 // member signed, and the server may or may not be to blame that it is not
 // there. It says nothing of other entries.
-func confined(err error) bool {
+func Confined(err error) bool {
 	return fault.Is(err, fault.Integrity) || fault.Is(err, fault.Invalid) || fault.Is(err, fault.Upgrade) || fault.Is(err, fault.NotFound)
 }
