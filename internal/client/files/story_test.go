@@ -168,3 +168,26 @@ func TestAWorkspaceIsFoundAfterAnotherOfItsNameIsNotSharedAnyMore(t *testing.T) 
 		t.Errorf("got workspace %s, want %s", got, second.ID())
 	}
 }
+
+func TestAPersonWithAWrongClockReadsAndIsToldWhenWriting(t *testing.T) {
+	server := servertest.Start(t, servertest.Config{})
+	alice := clienttest.Bootstrap(t, server.CreateOrganization("Acme"), "alice@example.com")
+	put(t, alice.CreateWorkspace("plans"), "/notes", "first")
+	alice.Place.Config.Now = func() time.Time { return time.Now().Add(48 * time.Hour) }
+	alice.Reopen()
+	alice.Sync()
+	tree, err := files.Open(t.Context(), alice.Session, "plans")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := cat(t, tree, "/notes"); got != "first" {
+		t.Errorf("got %q", got)
+	}
+	if err := tree.Mkdir(t.Context(), "/new", false); !fault.Is(err, fault.Clock) || fault.HintOf(err) == "" {
+		t.Errorf("writing: got %v, want a wrong clock with a hint", err)
+	}
+	alice.Place.Config.Now = nil
+	alice.Reopen()
+	alice.Sync()
+	want(t, alice.Tree("plans"), "/notes")
+}
