@@ -21,7 +21,7 @@ type set struct {
 	same    bool
 }
 
-// sets returns the sets of issue 2, and those of oneMore.
+// sets returns the three sets that are copied, and those of oneMore.
 func sets(scale int) []set {
 	return []set{
 		{"D1", 4000 / scale, 160 / scale, 160_000, false},
