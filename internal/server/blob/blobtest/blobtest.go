@@ -1,7 +1,6 @@
 // Package blobtest is the conformance suite of package blob: what every
 // adapter and every redundancy layer promises, checked against the real
-// thing. It also holds a store whose writes can be made to fail, for the
-// tests of services.
+// thing. Package faulty has a store that fails on command.
 //
 // An adapter's whole test is
 //

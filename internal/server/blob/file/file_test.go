@@ -266,24 +266,6 @@ func TestAFileThatWasCutIsAnError(t *testing.T) {
 	}
 }
 
-func TestAFaultyStoreFailsInBothWays(t *testing.T) {
-	for how, kept := range map[blobtest.Failure]bool{blobtest.NotPersisted: false, blobtest.Persisted: true} {
-		s, at := newStore(t)
-		f := &blobtest.Faulty{Store: s}
-		f.FailNext(how, syscall.EIO)
-		key := newKey()
-		if err := f.Put(t.Context(), key, nil); err != syscall.EIO {
-			t.Errorf("got %v, want %v", err, syscall.EIO)
-		}
-		if got := len(files(t, at)) == 1; got != kept {
-			t.Errorf("the object is there: %t, want %t", got, kept)
-		}
-		if err := f.Put(t.Context(), key, nil); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // BenchmarkPut stores full packs, of whole blocks and of small ones.
 func BenchmarkPut(b *testing.B) {
 	for name, size := range map[string]int{"blocks of 512 KiB": 512 << 10, "blocks of 2 KiB": 2 << 10} {
