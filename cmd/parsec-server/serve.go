@@ -24,7 +24,6 @@ import (
 	"parsec/internal/server"
 	"parsec/internal/server/admin"
 	"parsec/internal/server/blob"
-	"parsec/internal/server/blob/file"
 	"parsec/internal/server/meta"
 	"parsec/internal/server/meta/sqlite"
 	"parsec/internal/server/rpc"
@@ -240,12 +239,13 @@ func adminToken(path string) (string, error) {
 	return token, nil
 }
 
-// places is where the stores are.
+// places is where the stores are: the database's path, and the URL of the
+// object store.
 type places struct{ database, blocks string }
 
 // places returns where the flags say that the stores are.
 func (o options) places() (p places, err error) {
-	p = places{filepath.Join(o.data, "metadata.sqlite"), filepath.Join(o.data, "blocks")}
+	p = places{filepath.Join(o.data, "metadata.sqlite"), "file:" + filepath.Join(o.data, "blocks")}
 	if o.database != "" {
 		if p.database, err = place(o.database, "sqlite", "--database", "sqlite:PATH"); err != nil {
 			return p, err
@@ -254,7 +254,8 @@ func (o options) places() (p places, err error) {
 	switch len(o.stores) {
 	case 0:
 	case 1:
-		p.blocks, err = place(o.stores[0], "file", "--store", "file:DIR")
+		p.blocks = o.stores[0]
+		_, err = parseStore(p.blocks)
 	default:
 		err = fault.Errorf(fault.Usage, "%d object stores, this version works with one", len(o.stores))
 	}
@@ -267,7 +268,7 @@ func (p places) open(ctx context.Context) (meta.Store, blob.Store, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	blobs, err := file.Open(ctx, file.Config{Path: p.blocks})
+	blobs, err := openStore(ctx, p.blocks)
 	if err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}
