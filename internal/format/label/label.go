@@ -43,6 +43,7 @@ const (
 	Recovery         Label = "parsec/v1/recovery-passphrase"
 	LocalValue       Label = "parsec/v1/local/value"
 	LocalName        Label = "parsec/v1/local/name"
+	LocalJournal     Label = "parsec/v1/local/journal"
 )
 
 // Enrollment.
