@@ -36,7 +36,7 @@ cross:
 
 test-race:
 	@echo "== tests, with the race detector"
-	$(GO) test -race ./...
+	tools/services/run $(GO) test -race ./...
 
 test-single:
 	@echo "== pure packages, with one processor"
