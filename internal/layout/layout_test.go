@@ -51,7 +51,7 @@ func floors() []floor {
 			"internal/client/list", "internal/client/tree", "internal/client/merge", "internal/client/disk",
 		}},
 		{name: "3 remote and store", side: "client", adapters: true, packages: []string{
-			"internal/client/remote", "internal/client/store", "internal/client/home", "internal/client/journal",
+			"internal/client/remote", "internal/client/store", "internal/client/home", "internal/client/journal", "internal/client/blockcache",
 		}},
 		{name: "4 session", side: "client", packages: []string{"internal/client/transfer", "internal/client/session"}},
 		{name: "5 workspace", side: "client", packages: []string{"internal/client/workspace"}},
