@@ -6,6 +6,9 @@
 // that a reader who is slow, or never reads, neither blocks the others nor
 // grows memory. Whoever subscribes does so before reading where a log stands;
 // then nothing falls in between.
+//
+// A [Hub] serves the subscribers of one process. Where there are several, what
+// one of them publishes goes over a [Bus] to the hubs of the others.
 package events
 
 import (
@@ -15,26 +18,35 @@ import (
 	"parsec/internal/base/id"
 )
 
-// Kind is what a topic is about.
+// Kind is what a topic is about. Processes of different versions tell each
+// other of kinds by these numbers.
 type Kind uint8
 
 // The kinds of topics.
 const (
 	// Organization is an organization's log.
-	Organization Kind = iota
+	Organization Kind = 0
 	// Workspace is a workspace's log.
-	Workspace
+	Workspace Kind = 1
 	// Memberships is the set of workspaces of one user. Its index means nothing.
-	Memberships
+	Memberships Kind = 2
 	// Mailbox is that of an invitation. Its index means nothing.
-	Mailbox
+	Mailbox Kind = 3
+	// Access is what the operator allows, apart from the logs: that a user or
+	// an organization was frozen, suspended, deleted, or let in again. Its
+	// index means nothing.
+	Access Kind = 4
 )
+
+// indexed reports whether the index of a hint means something.
+func (k Kind) indexed() bool { return k == Organization || k == Workspace }
 
 // Topic names something that moves.
 type Topic struct {
 	Organization id.Fingerprint
 	Kind         Kind
-	// ID is that of the workspace, user or invitation; zero for an organization's log.
+	// ID is that of the workspace, user or invitation. It is zero for an
+	// organization's log, and for what concerns all of an organization's users.
 	ID [id.Size]byte
 }
 
@@ -44,24 +56,67 @@ type Hint struct {
 	Index uint64
 }
 
+// Bus carries hints between the processes of a server.
+type Bus interface {
+	// Send passes a hint on to the other processes, some time soon. It never
+	// blocks, and fails in no way that anybody could act on: a hint that is
+	// lost is made up for by whoever reads what moved.
+	Send(h Hint)
+	// Run carries hints until the context ends, and hands what others sent to
+	// receive. It connects again by itself.
+	Run(ctx context.Context, receive func(Hint)) error
+}
+
 // Hub passes hints on within one process. It is safe for concurrent use.
 type Hub struct {
-	mu sync.Mutex
-	// readers holds the subscriptions of each topic that has any; guarded by mu.
-	readers map[Topic]map[*Subscription]struct{}
+	// bus reaches the other processes; nil where there are none.
+	bus Bus
+	mu  sync.Mutex
+	// topics holds the readers of each topic that has any; guarded by mu.
+	topics map[Topic]*readers
 }
 
-// NewHub returns a hub without subscriptions.
-func NewHub() *Hub {
-	return &Hub{readers: make(map[Topic]map[*Subscription]struct{})}
+// readers are the subscriptions of one topic.
+type readers struct {
+	subscriptions map[*Subscription]struct{}
+	// newest is the largest index that they were told. Whoever came later read
+	// a state that is at least as new.
+	newest uint64
 }
 
-// Publish tells all who watch the topic. It never blocks on a reader.
+// NewHub returns a hub without subscriptions, of a process that is alone.
+func NewHub() *Hub { return NewSharedHub(nil) }
+
+// NewSharedHub returns a hub without subscriptions, which sends over a bus
+// what is published. Whoever runs the bus has it hand to [Hub.Receive] what
+// comes the other way.
+func NewSharedHub(bus Bus) *Hub {
+	return &Hub{bus: bus, topics: make(map[Topic]*readers)}
+}
+
+// Publish tells all who watch the topic, in all processes. It never blocks on
+// a reader.
 func (h *Hub) Publish(t Topic, index uint64) {
+	hint := Hint{Topic: t, Index: index}
+	h.Receive(hint)
+	if h.bus != nil {
+		h.bus.Send(hint)
+	}
+}
+
+// Receive tells all in this process who watch the hint's topic. What they were
+// told already is not told again, as it comes twice or in another order where
+// there are several processes.
+func (h *Hub) Receive(hint Hint) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for s := range h.readers[t] {
-		s.add(t, index)
+	r := h.topics[hint.Topic]
+	if r == nil || hint.Topic.Kind.indexed() && hint.Index <= r.newest {
+		return
+	}
+	r.newest = hint.Index
+	for s := range r.subscriptions {
+		s.add(hint.Topic, hint.Index)
 	}
 }
 
@@ -79,7 +134,7 @@ func (h *Hub) Subscribe() *Subscription {
 func (h *Hub) Topics() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.readers)
+	return len(h.topics)
 }
 
 // Subscription is one reader's view of some topics. Its methods are for one
@@ -109,10 +164,12 @@ func (s *Subscription) Watch(topics ...Topic) {
 	defer s.hub.mu.Unlock()
 	for _, t := range topics {
 		s.watched[t] = struct{}{}
-		if s.hub.readers[t] == nil {
-			s.hub.readers[t] = make(map[*Subscription]struct{})
+		r := s.hub.topics[t]
+		if r == nil {
+			r = &readers{subscriptions: make(map[*Subscription]struct{})}
+			s.hub.topics[t] = r
 		}
-		s.hub.readers[t][s] = struct{}{}
+		r.subscriptions[s] = struct{}{}
 	}
 }
 
@@ -129,9 +186,13 @@ func (s *Subscription) Ignore(topics ...Topic) {
 func (s *Subscription) drop(t Topic) {
 	delete(s.watched, t)
 	delete(s.pending, t)
-	delete(s.hub.readers[t], s)
-	if len(s.hub.readers[t]) == 0 {
-		delete(s.hub.readers, t)
+	r := s.hub.topics[t]
+	if r == nil {
+		return
+	}
+	delete(r.subscriptions, s)
+	if len(r.subscriptions) == 0 {
+		delete(s.hub.topics, t)
 	}
 }
 

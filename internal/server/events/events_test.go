@@ -80,3 +80,55 @@ func TestAClosedSubscriptionLeavesNothingBehind(t *testing.T) {
 	}
 	hub.Publish(topic(2), 1)
 }
+
+func TestALogIsToldOfOnceAndOtherTopicsEachTime(t *testing.T) {
+	for kind, want := range map[events.Kind]int{
+		events.Organization: 2, events.Workspace: 2, events.Memberships: 5, events.Mailbox: 5, events.Access: 5,
+	} {
+		hub := events.NewHub()
+		s := hub.Subscribe()
+		topic := events.Topic{Organization: id.Fingerprint{1}, Kind: kind}
+		mark := events.Topic{Organization: id.Fingerprint{2}, Kind: events.Mailbox}
+		s.Watch(topic, mark)
+		told := 0
+		for _, index := range []uint64{3, 3, 2, 4, 3} {
+			hub.Receive(events.Hint{Topic: topic, Index: index})
+			hub.Receive(events.Hint{Topic: mark})
+			hints, err := s.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			told += len(hints) - 1
+		}
+		if told != want {
+			t.Errorf("topics of kind %d: told %d times, want %d", kind, told, want)
+		}
+	}
+}
+
+// wire is a bus that keeps what it is sent.
+type wire struct{ sent []events.Hint }
+
+func (w *wire) Send(h events.Hint) { w.sent = append(w.sent, h) }
+
+func (w *wire) Run(ctx context.Context, _ func(events.Hint)) error {
+	<-ctx.Done()
+	return nil
+}
+
+func TestWhatIsPublishedHereGoesOverTheBusAndWhatIsReceivedDoesNot(t *testing.T) {
+	bus := new(wire)
+	hub := events.NewSharedHub(bus)
+	s := hub.Subscribe()
+	s.Watch(topic(1))
+	hub.Receive(events.Hint{Topic: topic(1), Index: 1})
+	hub.Publish(topic(1), 2)
+	hub.Publish(topic(2), 3)
+	if want := []events.Hint{{Topic: topic(1), Index: 2}, {Topic: topic(2), Index: 3}}; !cmp.Equal(bus.sent, want) {
+		t.Errorf("sent %v, want %v", bus.sent, want)
+	}
+	got, err := s.Next(t.Context())
+	if want := []events.Hint{{Topic: topic(1), Index: 2}}; err != nil || !cmp.Equal(got, want) {
+		t.Errorf("heard %v, %v; want %v", got, err, want)
+	}
+}

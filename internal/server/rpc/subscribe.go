@@ -52,7 +52,10 @@ func (s *subscription) topic(k events.Kind, of [id.Size]byte) events.Topic {
 }
 
 func (s *subscription) run(ctx context.Context, cfg Config) error {
-	s.sub.Watch(s.topic(events.Organization, [id.Size]byte{}), s.topic(events.Memberships, s.caller.User))
+	s.sub.Watch(
+		s.topic(events.Organization, [id.Size]byte{}), s.topic(events.Memberships, s.caller.User),
+		s.topic(events.Access, [id.Size]byte{}), s.topic(events.Access, s.caller.User),
+	)
 	index, err := s.refresh(ctx)
 	if err != nil {
 		return err
@@ -97,12 +100,15 @@ func (s *subscription) pass(ctx context.Context, h events.Hint) error {
 			return nil
 		}
 		return s.send(h.Topic.ID[:], h.Index)
-	case events.Organization, events.Memberships:
+	case events.Organization:
 		index, err := s.refresh(ctx)
-		if err != nil || h.Topic.Kind == events.Memberships {
+		if err != nil {
 			return err
 		}
 		return s.send(nil, index)
+	case events.Memberships, events.Access:
+		_, err := s.refresh(ctx)
+		return err
 	}
 	return nil
 }
