@@ -69,7 +69,7 @@ standard error. SIGTERM and SIGINT finish what is in flight.`,
 	f.StringVar(&o.listen, "listen", defaultListen, "`address` to listen on; port 0 chooses a free one")
 	f.StringVar(&o.data, "data", defaultData, "`folder` for everything the server keeps")
 	f.StringVar(&o.database, "database", "", "database `URL`: sqlite:PATH (default sqlite:DATA/metadata.sqlite)")
-	f.StringArrayVar(&o.stores, "store", nil, "object store `URL`: file:DIR (default file:DATA/blocks)")
+	f.StringArrayVar(&o.stores, "store", nil, "object store `URL`: file:DIR, s3://KEY:SECRET@HOST/BUCKET or swift://USER:KEY@HOST/CONTAINER?auth=v1 (default file:DATA/blocks)")
 	f.StringVar(&o.publicURL, "public-url", "", "`URL` under which clients find the server (default: the address it listens on)")
 	f.StringVar(&o.certificate, "tls-cert", "", "`file` with the TLS certificate chain, in PEM")
 	f.StringVar(&o.key, "tls-key", "", "`file` with its private key, in PEM")

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"net/url"
+	"path/filepath"
+	"testing"
+
+	"parsec/internal/base/id"
+	"parsec/internal/server/blob"
+	"parsec/internal/services"
+)
+
+// withoutUser returns a URL without its credentials, and these.
+func withoutUser(t *testing.T, text string) (rest, user, key string) {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	user = u.User.Username()
+	key, _ = u.User.Password()
+	u.User = nil
+	return u.String(), user, key
+}
+
+func TestEveryKindOfStoreIsOpenedByItsURL(t *testing.T) {
+	onS3, s3User, s3Key := withoutUser(t, services.S3(t))
+	onSwift, swiftUser, swiftKey := withoutUser(t, services.Swift(t))
+	for name, test := range map[string]struct {
+		url string
+		env map[string]string
+	}{
+		"a folder":                               {url: "file:" + filepath.Join(t.TempDir(), "blocks")},
+		"a bucket":                               {url: services.S3(t)},
+		"a container":                            {url: services.Swift(t)},
+		"a bucket, credentials elsewhere":        {onS3, map[string]string{"AWS_ACCESS_KEY_ID": s3User, "AWS_SECRET_ACCESS_KEY": s3Key}},
+		"a container, credentials elsewhere":     {onSwift, map[string]string{"OS_USERNAME": swiftUser, "OS_PASSWORD": swiftKey}},
+		"a bucket, other credentials elsewhere":  {services.S3(t), map[string]string{"AWS_ACCESS_KEY_ID": "another", "AWS_SECRET_ACCESS_KEY": "another"}},
+		"a container, others in the environment": {services.Swift(t), map[string]string{"OS_USERNAME": "another", "OS_PASSWORD": "another"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for variable, value := range test.env {
+				t.Setenv(variable, value)
+			}
+			s, err := openStore(t.Context(), test.url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			key := blob.Key{Scope: blob.Scope{Workspace: id.New[id.Workspace]()}, Pack: id.New[id.Pack]()}
+			if err := s.Put(t.Context(), key, [][]byte{[]byte("content")}); err != nil {
+				t.Fatal(err)
+			}
+			if size, err := s.Size(t.Context(), key); size != 7 || err != nil {
+				t.Errorf("got %d, %v, want 7 bytes", size, err)
+			}
+		})
+	}
+}
