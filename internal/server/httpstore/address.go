@@ -1,6 +1,7 @@
 package httpstore
 
 import (
+	"log/slog"
 	"net/url"
 	"slices"
 	"strconv"
@@ -26,6 +27,12 @@ func (c Credentials) String() string {
 
 // GoString returns what String does.
 func (c Credentials) GoString() string { return c.String() }
+
+// MarshalText returns what String does.
+func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// LogValue returns what String does.
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // IsZero reports whether there are none.
 func (c Credentials) IsZero() bool { return c.User == "" && len(c.Secret) == 0 }

@@ -26,6 +26,9 @@ type Exchange struct {
 	Up int64
 	// Down closes the connection once so many bytes of the answer's body went.
 	Down int64
+	// Hang goes silent in place of closing the connection, until the client
+	// goes away or the test ends.
+	Hang bool
 	// RotUp and Rot change bytes of the request's and the answer's body: b is
 	// what lies at offset at of it.
 	RotUp, Rot func(at int64, b []byte)
@@ -42,6 +45,7 @@ type Proxy struct {
 	server *httptest.Server
 	target string
 	behind http.Transport
+	done   chan struct{} // is closed at the end of the test
 
 	mu       sync.Mutex // guards the rest
 	exchange *Exchange
@@ -51,7 +55,7 @@ type Proxy struct {
 // NewProxy starts a proxy before the service at an address, which ends with
 // the test.
 func NewProxy(t testing.TB, target string) *Proxy {
-	p := &Proxy{target: target}
+	p := &Proxy{target: target, done: make(chan struct{})}
 	p.server = httptest.NewServer(p)
 	t.Cleanup(p.close)
 	return p
@@ -60,7 +64,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 // NewTLSProxy starts one that speaks TLS before a service that does not.
 func NewTLSProxy(t testing.TB, target string) (p *Proxy, caFile string) {
 	t.Helper()
-	p = &Proxy{target: target}
+	p = &Proxy{target: target, done: make(chan struct{})}
 	p.server = httptest.NewTLSServer(p)
 	t.Cleanup(p.close)
 	caFile = filepath.Join(t.TempDir(), "ca.pem")
@@ -72,6 +76,7 @@ func NewTLSProxy(t testing.TB, target string) (p *Proxy, caFile string) {
 }
 
 func (p *Proxy) close() {
+	close(p.done)
 	p.server.CloseClientConnections()
 	p.server.Close()
 	p.behind.CloseIdleConnections()
@@ -124,15 +129,16 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-e.Wait:
 		case <-r.Context().Done():
+		case <-p.done:
 		}
 	}
 	if e.Up > 0 {
 		io.CopyN(io.Discard, r.Body, e.Up)
-		panic(http.ErrAbortHandler) // which closes the connection
+		p.cut(r, e)
 	}
 	if (e.Status != 0 || e.Cut) && !e.Persisted {
 		io.Copy(io.Discard, r.Body)
-		e.answer(w)
+		p.answer(w, r, e)
 		return
 	}
 	answer, err := p.behind.RoundTrip(p.forward(r, e))
@@ -142,10 +148,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer answer.Body.Close()
 	if e.Status != 0 || e.Cut {
 		io.Copy(io.Discard, answer.Body)
-		e.answer(w)
+		p.answer(w, r, e)
 		return
 	}
-	e.pass(w, answer)
+	p.pass(w, r, answer, e)
 }
 
 func (p *Proxy) forward(r *http.Request, e Exchange) *http.Request {
@@ -161,9 +167,9 @@ func (p *Proxy) forward(r *http.Request, e Exchange) *http.Request {
 }
 
 // answer gives the answer of the fault.
-func (e Exchange) answer(w http.ResponseWriter) {
+func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, e Exchange) {
 	if e.Cut {
-		panic(http.ErrAbortHandler)
+		p.cut(r, e)
 	}
 	for name, values := range e.Header {
 		w.Header()[name] = values
@@ -172,7 +178,7 @@ func (e Exchange) answer(w http.ResponseWriter) {
 }
 
 // pass gives the answer of the service.
-func (e Exchange) pass(w http.ResponseWriter, answer *http.Response) {
+func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, answer *http.Response, e Exchange) {
 	for name, values := range answer.Header {
 		w.Header()[name] = values
 	}
@@ -184,11 +190,22 @@ func (e Exchange) pass(w http.ResponseWriter, answer *http.Response) {
 	if e.Down > 0 {
 		io.CopyN(w, body, e.Down)
 		http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
+		p.cut(r, e)
 	}
 	if _, err := io.Copy(w, body); err != nil {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// cut ends an exchange in the middle.
+func (p *Proxy) cut(r *http.Request, e Exchange) {
+	if e.Hang {
+		select {
+		case <-r.Context().Done():
+		case <-p.done:
+		}
+	}
+	panic(http.ErrAbortHandler) // which closes the connection
 }
 
 // rotten is a body whose bytes are changed as they are read.
