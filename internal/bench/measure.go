@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
 )
 
 // way is one way of moving a set, as often as it was measured.
@@ -44,6 +43,9 @@ func (b *bench) measure(ctx context.Context, name string) (result, error) {
 	}
 	cp, in, out := &way{name: "cp, sync"}, &way{name: "import"}, &way{name: "export"}
 	r.ways = []*way{cp, in, out}
+	for _, p := range peers() {
+		r.ways = append(r.ways, &way{name: p.name + ", in"}, &way{name: p.name + ", out"})
+	}
 	for i := range b.runs {
 		fmt.Fprintf(os.Stderr, "%s, %d of %d\n", name, i+1, b.runs)
 		st, err := b.newStage(ctx)
@@ -51,6 +53,9 @@ func (b *bench) measure(ctx context.Context, name string) (result, error) {
 			return r, err
 		}
 		if err := b.once(ctx, &r, st, dir, i == 0); err != nil {
+			return r, err
+		}
+		if err := b.oncePeers(ctx, &r, dir); err != nil {
 			return r, err
 		}
 		if s.files == 1 { // few files: removing them disturbs nothing, and keeping them fills disks
@@ -105,21 +110,36 @@ func (b *bench) once(ctx context.Context, r *result, st *stage, dir string, chec
 	return sync(ctx)
 }
 
+// oncePeers copies a set with each of the peers.
+func (b *bench) oncePeers(ctx context.Context, r *result, dir string) error {
+	for i, p := range peers() {
+		st, err := b.emptyStage()
+		if err != nil {
+			return err
+		}
+		if _, err := read(dir); err != nil {
+			return err
+		}
+		in, out, err := p.move(ctx, st, dir)
+		if err != nil {
+			return err
+		}
+		r.ways[3+2*i].add(in, cost{})
+		r.ways[4+2*i].add(out, cost{})
+		if r.set.files == 1 {
+			if err := os.RemoveAll(st.dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func sync(ctx context.Context) error { return exec.CommandContext(ctx, "sync").Run() }
 
 // copyPlainly is what the disk needs for the same files.
 func copyPlainly(ctx context.Context, from, to string) (cost, error) {
-	if err := sync(ctx); err != nil {
-		return cost{}, err
-	}
-	begin := time.Now()
-	c, err := timed(exec.CommandContext(ctx, "cp", "-r", from, to))
-	if err != nil {
-		return c, err
-	}
-	err = sync(ctx)
-	c.wall = time.Since(begin)
-	return c, err
+	return synced(ctx, exec.CommandContext(ctx, "cp", "-r", from, to))
 }
 
 // same fails where a copy differs.

@@ -54,6 +54,8 @@ func timed(c *exec.Cmd) (cost, error) {
 type stage struct {
 	programs, dir, address string
 	server                 *exec.Cmd
+	// obscured is the password as rclone wants it.
+	obscured string
 }
 
 const (
@@ -63,9 +65,8 @@ const (
 
 // newStage starts a server with an empty data folder, and makes a workspace.
 func (b *bench) newStage(ctx context.Context) (*stage, error) {
-	b.stages++
-	s := &stage{programs: b.programs, dir: filepath.Join(b.stagesDir(), fmt.Sprintf("%d-%d", os.Getpid(), b.stages)), address: "127.0.0.1:0"}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	s, err := b.emptyStage()
+	if err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(s.path(password), []byte("the password of a bench\n"), 0o600); err != nil {
@@ -75,6 +76,13 @@ func (b *bench) newStage(ctx context.Context) (*stage, error) {
 		return nil, err
 	}
 	return s, s.found(ctx)
+}
+
+// emptyStage returns a stage that is a folder only.
+func (b *bench) emptyStage() (*stage, error) {
+	b.stages++
+	s := &stage{programs: b.programs, dir: filepath.Join(b.stagesDir(), fmt.Sprintf("%d-%d", os.Getpid(), b.stages)), address: "127.0.0.1:0"}
+	return s, os.MkdirAll(s.dir, 0o700)
 }
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
@@ -141,10 +149,14 @@ func (s *stage) stop() (cost, error) {
 
 // client runs a command of the person.
 func (s *stage) client(ctx context.Context, args ...string) (cost, error) {
+	return timed(s.command(ctx, args...))
+}
+
+func (s *stage) command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{"--verbose", "--home", s.path("home"), "--password-file", s.path(password)}, args...)
 	c := exec.CommandContext(ctx, filepath.Join(s.programs, "parsec"), args...)
 	c.Stdout = io.Discard
-	return timed(c)
+	return c
 }
 
 // move runs a command of the person with a server that is fresh in memory, and
@@ -155,7 +167,7 @@ func (s *stage) move(ctx context.Context, args ...string) (client, server cost, 
 			return client, server, err
 		}
 	}
-	if client, err = s.client(ctx, args...); err != nil {
+	if client, err = synced(ctx, s.command(ctx, args...)); err != nil {
 		return client, server, err
 	}
 	server, err = s.stop()
