@@ -21,12 +21,13 @@ type set struct {
 	same    bool
 }
 
-// sets returns the three sets that are copied, and those of oneMore.
+// sets returns the three sets that are copied, and those of the other measurements.
 func sets(scale int) []set {
 	return []set{
 		{"D1", 4000 / scale, 160 / scale, 160_000, false},
 		{"D2", 20_000 / scale, 200 / scale, 2_000, true},
 		{"D3", 1, 1, (2 << 30) / int64(scale), true},
+		{"small", 2000 / scale, 20, 2000, true},
 		{"ten", 10, 1, 300, true},
 		{"many", 10_000 / scale, 1, 300, true},
 	}

@@ -47,7 +47,7 @@ func run(ctx context.Context) (err error) {
 	flag.StringVar(&b.programs, "bin", "bin", "`folder` of the programs")
 	flag.StringVar(&b.work, "work", filepath.Join(os.TempDir(), "parsec-bench"), "`folder` for data, which is kept for the next time, and copies")
 	flag.IntVar(&b.runs, "runs", 3, "how often each thing is done; the median counts")
-	only := flag.String("only", "D1,D2,D3,one", "what to measure")
+	only := flag.String("only", "D1,D2,D3,one,wan", "what to measure")
 	quick := flag.Bool("quick", false, "a twentieth of the data, once: to see that it works")
 	flag.Parse()
 	if *quick {
@@ -63,7 +63,7 @@ func run(ctx context.Context) (err error) {
 	printCiphers()
 	var results []result
 	for _, name := range strings.Split(*only, ",") {
-		if name == "one" {
+		if name == "one" || name == "wan" {
 			continue
 		}
 		r, err := b.measure(ctx, name)
@@ -74,7 +74,12 @@ func run(ctx context.Context) (err error) {
 	}
 	printResults(results)
 	if strings.Contains(*only, "one") {
-		return b.oneMore(ctx)
+		if err := b.oneMore(ctx); err != nil {
+			return err
+		}
+	}
+	if strings.Contains(*only, "wan") {
+		return b.overWAN(ctx)
 	}
 	return nil
 }

@@ -97,7 +97,7 @@ func (b *bench) once(ctx context.Context, r *result, st *stage, dir string, chec
 		return err
 	}
 	r.clientRows, r.serverRows = after.client-before.client, after.server-before.server
-	if err := sync(ctx); err != nil {
+	if err := syncDisks(ctx); err != nil {
 		return err
 	}
 	if client, server, err = st.move(ctx, "cp", "-r", workspace+":/set", st.path("out")); err != nil {
@@ -107,7 +107,7 @@ func (b *bench) once(ctx context.Context, r *result, st *stage, dir string, chec
 	if check {
 		return same(ctx, dir, st.path("out"))
 	}
-	return sync(ctx)
+	return syncDisks(ctx)
 }
 
 // oncePeers copies a set with each of the peers.
@@ -135,7 +135,7 @@ func (b *bench) oncePeers(ctx context.Context, r *result, dir string) error {
 	return nil
 }
 
-func sync(ctx context.Context) error { return exec.CommandContext(ctx, "sync").Run() }
+func syncDisks(ctx context.Context) error { return exec.CommandContext(ctx, "sync").Run() }
 
 // copyPlainly is what the disk needs for the same files.
 func copyPlainly(ctx context.Context, from, to string) (cost, error) {

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -70,7 +69,7 @@ func (p peer) move(ctx context.Context, st *stage, set string) (in, out cost, er
 		for _, a := range args[1:] {
 			command.Args = append(command.Args, r.Replace(a))
 		}
-		command.Env = append(os.Environ(), p.variables(st)...)
+		command.Env = append(command.Environ(), p.variables(st)...)
 		return synced(ctx, command)
 	}
 	for _, args := range p.prepare {
@@ -87,13 +86,13 @@ func (p peer) move(ctx context.Context, st *stage, set string) (in, out cost, er
 
 // synced runs a command, and counts the time of a sync behind it.
 func synced(ctx context.Context, command *exec.Cmd) (cost, error) {
-	if err := sync(ctx); err != nil {
+	if err := syncDisks(ctx); err != nil {
 		return cost{}, err
 	}
 	begin := time.Now()
 	c, err := timed(command)
 	if err == nil {
-		err = sync(ctx)
+		err = syncDisks(ctx)
 	}
 	c.wall = time.Since(begin)
 	return c, err

@@ -9,12 +9,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -56,6 +56,8 @@ type stage struct {
 	server                 *exec.Cmd
 	// obscured is the password as rclone wants it.
 	obscured string
+	// wan is what lies between both sides, nil for nothing.
+	wan *wan
 }
 
 const (
@@ -69,13 +71,18 @@ func (b *bench) newStage(ctx context.Context) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s, s.begin(ctx)
+}
+
+// begin starts the server of an empty stage and makes a workspace.
+func (s *stage) begin(ctx context.Context) error {
 	if err := os.WriteFile(s.path(password), []byte("the password of a bench\n"), 0o600); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.start(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return s, s.found(ctx)
+	return s.found(ctx)
 }
 
 // emptyStage returns a stage that is a folder only.
@@ -91,6 +98,9 @@ func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 func (s *stage) found(ctx context.Context) error {
 	c := exec.CommandContext(ctx, filepath.Join(s.programs, "parsec-server"), "org", "create", "Bench", "--json",
 		"--server", "http://"+s.address, "--data", s.path("server"))
+	if s.wan != nil {
+		c = inside(s.wan.near, c)
+	}
 	out, err := c.Output()
 	if err != nil {
 		return fmt.Errorf("create organization: %w", err)
@@ -116,6 +126,10 @@ func (s *stage) start(ctx context.Context) error {
 	}
 	defer log.Close()
 	s.server = exec.CommandContext(ctx, filepath.Join(s.programs, "parsec-server"), "run", "--data", s.path("server"), "--listen", s.address)
+	if s.wan != nil {
+		s.server.Args = append(s.server.Args, "--insecure-http")
+		s.server = inside(s.wan.far, s.server)
+	}
 	s.server.Stderr = log
 	out, err := s.server.StdoutPipe()
 	if err != nil {
@@ -128,11 +142,11 @@ func (s *stage) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start server: %w; see %s", err, log.Name())
 	}
-	var port int
-	if _, err := fmt.Sscanf(line, "listening on http://127.0.0.1:%d\n", &port); err != nil {
+	address, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on http://")
+	if !ok {
 		return fmt.Errorf("start server: it says %q", line)
 	}
-	s.address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	s.address = address
 	return nil
 }
 
@@ -156,6 +170,9 @@ func (s *stage) command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{"--verbose", "--home", s.path("home"), "--password-file", s.path(password)}, args...)
 	c := exec.CommandContext(ctx, filepath.Join(s.programs, "parsec"), args...)
 	c.Stdout = io.Discard
+	if s.wan != nil {
+		c = inside(s.wan.near, c)
+	}
 	return c
 }
 
