@@ -153,11 +153,11 @@ func longRows(list []files.Entry) [][]string {
 	return rows
 }
 
-// tellProblems warns of what members signed and cannot be shown.
-func (r *run) tellProblems(ctx context.Context, f found) error {
-	problems, err := f.tree.Problems(ctx)
-	if err == nil && len(problems) > 0 {
-		r.console.Warn("%s in %s cannot be shown; `parsec verify %s:` says more", counted(len(problems), "entry", "entries"), f.workspace, f.workspace)
+// tellHidden warns of what members signed and cannot be shown.
+func (r *run) tellHidden(ctx context.Context, f found) error {
+	hidden, err := f.tree.Hidden(ctx)
+	if err == nil && hidden > 0 {
+		r.console.Warn("%s in %s cannot be shown; `parsec verify %s:` says more", counted(hidden, "entry", "entries"), f.workspace, f.workspace)
 	}
 	return err
 }
@@ -182,7 +182,7 @@ it was modified.`,
 			if err := l.add(ctx, f); err != nil {
 				return err
 			}
-			return r.tellProblems(ctx, f)
+			return r.tellHidden(ctx, f)
 		})
 		if err != nil {
 			return err

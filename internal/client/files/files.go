@@ -32,6 +32,8 @@ type Tree struct {
 	// from how many new blocks on it writes fewer; 1,000 and 4,096 (2 GiB) by
 	// default. Whatever breaks off a copy, no more has to be sent again.
 	CommitSize, CommitBlocks int
+	// hidden are the entries that listings have left out.
+	hidden map[id.Entry]bool
 }
 
 // Open opens the tree of the workspace with a name or id, and pulls it.
@@ -40,7 +42,7 @@ func Open(ctx context.Context, s *session.Session, name string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{Mirror: mirror.New(ws), ws: ws, cache: s.Local().Cache, CommitSize: 1000, CommitBlocks: 4096}
+	t := &Tree{Mirror: mirror.New(ws), ws: ws, cache: s.Local().Cache, CommitSize: 1000, CommitBlocks: 4096, hidden: map[id.Entry]bool{}}
 	if err := ws.Maintain(ctx); err != nil {
 		return nil, err
 	}
@@ -201,7 +203,7 @@ func (t *Tree) entries(ctx context.Context, places []place) ([]opened, error) {
 const listBatch = 512
 
 // List returns the entries of a folder by name. Those that cannot be shown are
-// left out; [Tree.Problems] lists them.
+// left out; [Tree.Hidden] counts them and [Tree.Problems] lists them.
 func (t *Tree) List(ctx context.Context, folder Entry) ([]Entry, error) {
 	if folder.Kind != manifest.Folder {
 		return []Entry{folder}, nil
@@ -243,6 +245,8 @@ func (t *Tree) shown(ctx context.Context, places []place) ([]Entry, error) {
 		for _, o := range some {
 			if o.err == nil {
 				out = append(out, o.Entry)
+			} else {
+				t.hidden[o.ID] = true
 			}
 		}
 		places = places[n:]

@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 
@@ -10,6 +11,24 @@ import (
 	"parsec/internal/client/tree"
 	"parsec/internal/format/manifest"
 )
+
+// Hidden returns how many entries are known to be hidden without a look at the
+// whole tree: whose manifests cannot be used, which are named more than once,
+// or which a listing has left out.
+func (t *Tree) Hidden(ctx context.Context) (int, error) {
+	kept, err := t.cache.Problems(ctx, t.ws.ID())
+	if err != nil {
+		return 0, err
+	}
+	hidden := maps.Clone(t.hidden)
+	for _, p := range kept {
+		hidden[p.Entry] = true
+	}
+	for _, c := range t.ws.Mark().Contested {
+		hidden[c.Entry] = true
+	}
+	return len(hidden), nil
+}
 
 // Problems returns what members signed and cannot be shown, with who signed
 // it: manifests that cannot be used, and names that contradict others.

@@ -11,9 +11,11 @@ package mirror
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -34,17 +36,18 @@ func (t *Mirror) Pull(ctx context.Context) error {
 	for t.ws.Behind() {
 		to := t.ws.Log().Position().Index
 		mark := t.ws.Mark()
+		in := intake{t: t}
 		err := t.ws.Session().Server().Manifests(ctx, t.ws.ID(), mark.Manifests, mark.Cursor, func(chains []remote.Chain, cursor []byte) error {
-			return t.take(ctx, chains, func(m *store.Mark) { m.Cursor = cursor })
+			return in.take(ctx, chains, func(m *store.Mark) { m.Cursor = cursor })
 		})
-		if err == nil {
+		if err = errors.Join(err, in.wait()); err == nil {
 			err = t.Settle(ctx)
 		}
 		if err != nil {
 			return err
 		}
 		done := func(m *store.Mark) { m.Manifests, m.Cursor = to, nil }
-		if err := t.take(ctx, nil, done); err != nil {
+		if err := t.write(ctx, nil, done); err != nil {
 			return err
 		}
 	}
@@ -53,6 +56,7 @@ func (t *Mirror) Pull(ctx context.Context) error {
 
 // arrival is what one entry's manifests change in the cache.
 type arrival struct {
+	entry    id.Entry
 	versions []store.Version
 	problem  *store.Problem
 	// parts and shape are of a folder.
@@ -62,27 +66,77 @@ type arrival struct {
 	lost error
 }
 
+// intake takes chains in while those that come next are checked already. It
+// serves one goroutine, which waits at the end.
+type intake struct {
+	t       *Mirror
+	writing sync.WaitGroup
+	// entries are those that are being written, and err is how that ended.
+	entries map[id.Entry]bool
+	err     error
+}
+
+func (in *intake) take(ctx context.Context, chains []remote.Chain, move func(*store.Mark)) error {
+	// What is checked builds on what was written of the same entry.
+	if slices.ContainsFunc(chains, func(c remote.Chain) bool { return in.entries[c.Entry] }) {
+		if err := in.wait(); err != nil {
+			return err
+		}
+	}
+	arrivals, err := in.t.check(ctx, chains)
+	if err != nil {
+		return err
+	}
+	if err := in.wait(); err != nil {
+		return err
+	}
+	in.entries = make(map[id.Entry]bool, len(arrivals))
+	for _, a := range arrivals {
+		in.entries[a.entry] = true
+	}
+	in.writing.Go(func() { in.err = in.t.write(ctx, arrivals, move) })
+	return nil
+}
+
+// wait waits for what is being written.
+func (in *intake) wait() error {
+	in.writing.Wait()
+	return in.err
+}
+
 // take checks chains against the log and takes them in, in one update.
-func (t *Mirror) take(ctx context.Context, chains []remote.Chain, move func(*store.Mark)) error {
+func (t *Mirror) take(ctx context.Context, chains []remote.Chain) error {
+	arrivals, err := t.check(ctx, chains)
+	if err != nil {
+		return err
+	}
+	return t.write(ctx, arrivals, nil)
+}
+
+// check checks chains against the log.
+func (t *Mirror) check(ctx context.Context, chains []remote.Chain) ([]arrival, error) {
 	entries := make([]id.Entry, len(chains))
 	for i, c := range chains {
 		entries[i] = c.Entry
 	}
 	known, err := t.cache.Chains(ctx, t.ws.ID(), entries)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var arrivals []arrival
+	arrivals := make([]arrival, len(chains))
 	for i, c := range chains {
-		a, err := t.arrive(ctx, known[i], c)
-		if err != nil {
-			return err
+		if arrivals[i], err = t.arrive(ctx, known[i], c); err != nil {
+			return nil, err
 		}
-		arrivals = append(arrivals, a)
 	}
+	return arrivals, nil
+}
+
+// write takes in what was checked, and moves the mark.
+func (t *Mirror) write(ctx context.Context, arrivals []arrival, move func(*store.Mark)) error {
 	return t.ws.Cache(ctx, move, func(tx *store.CacheTx) error {
-		for i, a := range arrivals {
-			if err := a.write(tx, entries[i]); err != nil {
+		for _, a := range arrivals {
+			if err := a.write(tx); err != nil {
 				return err
 			}
 		}
@@ -93,7 +147,7 @@ func (t *Mirror) take(ctx context.Context, chains []remote.Chain, move func(*sto
 // arrive checks the manifests of one entry. Versions that the verified log
 // does not name yet, or not any more, are passed over.
 func (t *Mirror) arrive(ctx context.Context, known []store.Version, c remote.Chain) (arrival, error) {
-	var a arrival
+	a := arrival{entry: c.Entry}
 	for _, m := range c.Manifests {
 		i := slices.IndexFunc(known, func(v store.Version) bool { return v.Number == m.Version })
 		if i < 0 || known[i].Gone {
@@ -192,7 +246,7 @@ func (t *Mirror) follow(ctx context.Context, a *arrival, v store.Version, body m
 	return false, nil
 }
 
-func (a arrival) write(tx *store.CacheTx, entry id.Entry) error {
+func (a arrival) write(tx *store.CacheTx) error {
 	if err := tx.PutVersions(a.versions...); err != nil {
 		return err
 	}
@@ -201,19 +255,19 @@ func (a arrival) write(tx *store.CacheTx, entry id.Entry) error {
 			return err
 		}
 	} else if len(a.versions) > 0 {
-		if err := tx.SolveProblems(entry); err != nil {
+		if err := tx.SolveProblems(a.entry); err != nil {
 			return err
 		}
 	}
 	for _, part := range a.parts {
-		if err := writePart(tx, entry, part); err != nil {
+		if err := writePart(tx, a.entry, part); err != nil {
 			return err
 		}
 	}
 	if a.shape == nil {
 		return nil
 	}
-	return tx.PutFolder(entry, a.shape)
+	return tx.PutFolder(a.entry, a.shape)
 }
 
 func writePart(tx *store.CacheTx, folder id.Entry, part *tree.Part) error {
@@ -283,7 +337,7 @@ func (t *Mirror) ask(ctx context.Context, entries []id.Entry, known [][]store.Ve
 		ask = append(ask, entries[i])
 	}
 	err := t.ws.Session().Server().EntryManifests(ctx, t.ws.ID(), ask, func(chains []remote.Chain) error {
-		return t.take(ctx, chains, nil)
+		return t.take(ctx, chains)
 	})
 	if err == nil {
 		err = t.Settle(ctx)
@@ -337,7 +391,7 @@ func (t *Mirror) retake(ctx context.Context, folder id.Entry, chain []store.Vers
 	if a.lost != nil {
 		return a.lost
 	}
-	err = t.ws.Cache(ctx, nil, func(tx *store.CacheTx) error { return a.write(tx, folder) })
+	err = t.ws.Cache(ctx, nil, func(tx *store.CacheTx) error { return a.write(tx) })
 	if err != nil || len(a.parts) == 0 {
 		return err
 	}
