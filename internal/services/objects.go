@@ -2,6 +2,7 @@ package services
 
 import (
 	"crypto/rand"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -96,27 +97,19 @@ func startObjects(t testing.TB, name, variable, data string) *ObjectStore {
 // URL returns the URL of a bucket or container that is not there yet.
 func (o *ObjectStore) URL() string { return within(o.t, o.url) }
 
-// Signal sends a signal to one of the store's processes: the "object" server
-// of a Swift and its like, "" for the process of an S3 server.
-func (o *ObjectStore) Signal(process string, signal os.Signal) {
+// Signal sends a signal, as KILL or STOP, to one of the store's processes: the
+// "object" server of a Swift and its like, "" for the process of an S3 server.
+func (o *ObjectStore) Signal(process, signal string) {
 	o.t.Helper()
 	file := filepath.Join(o.service.dir, "pid")
 	if process != "" {
 		file = filepath.Join(o.service.dir, "run", process+".pid")
 	}
-	text, err := os.ReadFile(file)
+	pid, err := os.ReadFile(file)
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	p, err := os.FindProcess(pid)
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	if err := p.Signal(signal); err != nil {
+	if err := run("kill", "-"+signal, strings.TrimSpace(string(pid))); err != nil {
 		o.t.Fatal(err)
 	}
 }
@@ -131,4 +124,39 @@ func (o *ObjectStore) Resume(process string) {
 	if err := run(o.service.script, args...); err != nil {
 		o.t.Fatal(err)
 	}
+}
+
+// SetSwiftQuota sets how many bytes a container of [Swift] may hold, by the
+// URL of either interface.
+func SetSwiftQuota(t testing.TB, place string, bytes int64) {
+	t.Helper()
+	u, err := url.Parse(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _ := u.User.Password()
+	login := request(t, "GET", "http://"+u.Host+"/auth/v1.0", http.Header{"X-Auth-User": {u.User.Username()}, "X-Auth-Key": {key}})
+	request(t, "POST", login.Get("X-Storage-Url")+u.Path, http.Header{
+		"X-Auth-Token":                 {login.Get("X-Auth-Token")},
+		"X-Container-Meta-Quota-Bytes": {strconv.FormatInt(bytes, 10)},
+	})
+}
+
+// request makes a request without a body, and returns the header of its answer.
+func request(t testing.TB, method, url string, header http.Header) http.Header {
+	t.Helper()
+	q, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header = header
+	answer, err := http.DefaultClient.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode >= 300 {
+		t.Fatalf("%s: %s", method, answer.Status)
+	}
+	return answer.Header
 }

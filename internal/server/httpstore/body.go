@@ -4,30 +4,30 @@ import (
 	"crypto/md5"
 	"crypto/sha256"
 	"errors"
+	"hash"
 	"io"
 	"sync"
 )
 
-// Sums are the checksums of a pack, by which a store knows that it received
-// what was sent.
-type Sums struct {
-	Size   int64
-	MD5    [md5.Size]byte
-	SHA256 [sha256.Size]byte
+// Size returns how many bytes parts have.
+func Size(parts [][]byte) (n int64) {
+	for _, part := range parts {
+		n += int64(len(part))
+	}
+	return n
 }
 
-// Sum returns the checksums of parts, read once.
-func Sum(parts [][]byte) Sums {
-	var s Sums
-	m, h := md5.New(), sha256.New()
+// MD5 returns that of parts, the sum by which object stores know an object.
+func MD5(parts [][]byte) []byte { return sum(md5.New(), parts) }
+
+// SHA256 returns that of parts.
+func SHA256(parts [][]byte) []byte { return sum(sha256.New(), parts) }
+
+func sum(h hash.Hash, parts [][]byte) []byte {
 	for _, part := range parts {
-		s.Size += int64(len(part))
-		m.Write(part)
 		h.Write(part)
 	}
-	m.Sum(s.MD5[:0])
-	h.Sum(s.SHA256[:0])
-	return s
+	return h.Sum(nil)
 }
 
 // Body reads parts one behind the other without joining them. An HTTP client

@@ -10,6 +10,7 @@ package httpstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"math/rand/v2"
 	"net/http"
@@ -46,6 +47,9 @@ func (p Patience) withDefaults() Patience {
 	}
 	return p
 }
+
+// OpenTime bounds how long the start of a server waits for a store to answer.
+const OpenTime = 15 * time.Second
 
 // errSilent is why an attempt without progress ended.
 var errSilent = errors.New("no progress")
@@ -151,6 +155,16 @@ func StatusKind(status int) fault.Kind {
 		return fault.Unreachable
 	}
 	return fault.Failed
+}
+
+// Away returns the error of a request that got no answer. A service whose
+// certificate is not trusted will not be by waiting.
+func Away(err error) error {
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		return fault.WithHint(fault.Errorf(fault.Failed, "%w", err), "if it is of an authority of your own, name its certificate with ca=FILE in the store's URL")
+	}
+	return fault.Errorf(fault.Unreachable, "%w", err)
 }
 
 // Wrap says what failed. Callers of a store are not those whom it denies

@@ -19,7 +19,7 @@ const pageSize = 1000
 func (s *Store) List(ctx context.Context, scope blob.Scope, after id.Pack) iter.Seq2[blob.Object, error] {
 	return func(yield func(blob.Object, error) bool) {
 		for {
-			objects, err := s.page(ctx, scope, after)
+			objects, err := s.next(ctx, scope, after)
 			if err != nil {
 				yield(blob.Object{}, err)
 				return
@@ -29,7 +29,7 @@ func (s *Store) List(ctx context.Context, scope blob.Scope, after id.Pack) iter.
 					return
 				}
 			}
-			if len(objects) < pageSize {
+			if len(objects) < s.page {
 				return
 			}
 			after = objects[len(objects)-1].Key.Pack
@@ -37,9 +37,9 @@ func (s *Store) List(ctx context.Context, scope blob.Scope, after id.Pack) iter.
 	}
 }
 
-// page returns the next objects, fewer than a full page at the end alone.
-func (s *Store) page(ctx context.Context, scope blob.Scope, after id.Pack) (objects []blob.Object, err error) {
-	opts := minio.ListObjectsOptions{Prefix: httpstore.Prefix(scope), Recursive: true, MaxKeys: pageSize}
+// next returns the next objects, fewer than a full page at the end alone.
+func (s *Store) next(ctx context.Context, scope blob.Scope, after id.Pack) (objects []blob.Object, err error) {
+	opts := minio.ListObjectsOptions{Prefix: httpstore.Prefix(scope), Recursive: true, MaxKeys: s.page}
 	if !after.IsZero() {
 		opts.StartAfter = httpstore.Name(blob.Key{Scope: scope, Pack: after})
 	}
@@ -55,7 +55,7 @@ func (s *Store) page(ctx context.Context, scope blob.Scope, after id.Pack) (obje
 				return err
 			}
 			objects = append(objects, blob.Object{Key: blob.Key{Scope: scope, Pack: pack}, Size: info.Size, Modified: info.LastModified})
-			if len(objects) == pageSize {
+			if len(objects) == s.page {
 				break
 			}
 		}

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"io"
@@ -81,15 +82,8 @@ func (s *Store) honoursConditions(ctx context.Context) (bool, error) {
 }
 
 func (s *Store) putProbe(ctx context.Context, alive func()) error {
-	var opts minio.PutObjectOptions
-	opts.DisableContentSha256 = true
-	opts.SetMatchETagExcept("*")
-	_, err := s.core.PutObject(ctx, s.bucket, probe, httpstore.NewBody(nil, alive), 0, "", emptySHA256, opts)
-	return err
+	return s.put(ctx, probe, content{sha256: httpstore.SHA256(nil)}, alive, true)
 }
-
-// emptySHA256 is that of no bytes, in hexadecimal.
-const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 func (s *Store) isPrepared() bool {
 	s.mu.Lock()
@@ -103,12 +97,12 @@ func (s *Store) isConditional() bool {
 	return s.conditional
 }
 
-// has reports whether the object has the content of the sums, by reading it.
-func (s *Store) has(ctx context.Context, key blob.Key, sums httpstore.Sums, alive func()) (bool, error) {
-	if sums.Size == 0 {
+// has reports whether the object has the content, by reading it.
+func (s *Store) has(ctx context.Context, key blob.Key, content content, alive func()) (bool, error) {
+	if content.size == 0 {
 		return true, nil // its size was compared already
 	}
-	r, err := httpstore.NewReader(ctx, s.patience, 0, sums.Size, func(ctx context.Context, from, to int64) (io.ReadCloser, error) {
+	r, err := httpstore.NewReader(ctx, s.patience, 0, content.size, func(ctx context.Context, from, to int64) (io.ReadCloser, error) {
 		body, err := s.open(ctx, key, from, to)
 		return body, translate(err)
 	})
@@ -120,7 +114,7 @@ func (s *Store) has(ctx context.Context, key blob.Key, sums httpstore.Sums, aliv
 	if _, err := io.Copy(io.MultiWriter(h, progress(alive)), r); err != nil {
 		return false, err
 	}
-	return [sha256.Size]byte(h.Sum(nil)) == sums.SHA256, nil
+	return bytes.Equal(h.Sum(nil), content.sha256), nil
 }
 
 // progress is a writer that tells of each write.

@@ -2,7 +2,7 @@
 // blob.
 //
 // A pack is one request: its bytes are streamed from where they are, with
-// their checksums in its head, so that the service refuses what was changed on
+// their SHA-256 in its head, so that the service refuses what was changed on
 // the way, and with the condition that nothing has the name yet. Where a
 // service does not honour the condition, which a first use finds out, the
 // store looks before it writes and lets one caller at a time write a key; as
@@ -16,12 +16,10 @@ package s3
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -48,6 +46,8 @@ type Store struct {
 
 	// preparing has one item, which who prepares the bucket takes out.
 	preparing chan struct{}
+
+	page int // how many objects are asked for at once
 
 	mu          sync.Mutex // guards the rest
 	prepared    bool
@@ -78,9 +78,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s := &Store{
 		name: c.String(), bucket: c.Bucket, region: c.region(), core: &minio.Core{Client: client},
-		network: network, patience: c.Patience, preparing: make(chan struct{}, 1),
+		network: network, patience: c.Patience, preparing: make(chan struct{}, 1), page: pageSize,
 	}
 	s.preparing <- struct{}{}
+	ctx, cancel := context.WithTimeout(ctx, httpstore.OpenTime)
+	defer cancel()
 	if err := s.prepare(ctx); err != nil && !fault.Is(err, fault.Unreachable) {
 		return nil, fault.Errorf(fault.KindOf(err), "open %s: %w", c, err)
 	}
@@ -105,6 +107,13 @@ func (s *Store) try(ctx context.Context, attempt func(ctx context.Context, alive
 	return s.patience.Do(ctx, func(ctx context.Context, alive func()) error { return translate(attempt(ctx, alive)) })
 }
 
+// content is a pack's bytes and what is known of them.
+type content struct {
+	parts  [][]byte
+	size   int64
+	sha256 []byte
+}
+
 // Put implements [blob.Store].
 func (s *Store) Put(ctx context.Context, key blob.Key, parts [][]byte) error {
 	const what = "store pack"
@@ -113,17 +122,17 @@ func (s *Store) Put(ctx context.Context, key blob.Key, parts [][]byte) error {
 		return httpstore.Wrap(what, err)
 	}
 	defer done()
-	sums := httpstore.Sum(parts)
+	content := content{parts, httpstore.Size(parts), httpstore.SHA256(parts)}
 	return s.call(ctx, what, func(ctx context.Context, alive func()) error {
 		if !s.isConditional() {
-			err := s.compare(ctx, key, sums, alive)
+			err := s.compare(ctx, key, content, alive)
 			if !fault.Is(err, fault.NotFound) {
 				return err
 			}
 		}
-		err := translate(s.put(ctx, httpstore.Name(key), parts, sums, alive))
+		err := translate(s.put(ctx, httpstore.Name(key), content, alive, s.isConditional()))
 		if fault.Is(err, fault.Conflict) {
-			err = s.compare(ctx, key, sums, alive)
+			err = s.compare(ctx, key, content, alive)
 			if fault.Is(err, fault.NotFound) {
 				return fault.Errorf(fault.Unreachable, "the pack came and went meanwhile")
 			}
@@ -132,29 +141,28 @@ func (s *Store) Put(ctx context.Context, key blob.Key, parts [][]byte) error {
 	})
 }
 
-func (s *Store) put(ctx context.Context, name string, parts [][]byte, sums httpstore.Sums, alive func()) error {
-	body := httpstore.NewBody(parts, alive)
+func (s *Store) put(ctx context.Context, name string, content content, alive func(), conditional bool) error {
+	body := httpstore.NewBody(content.parts, alive)
 	defer body.Stop()
 	opts := minio.PutObjectOptions{ContentType: "application/octet-stream", DisableContentSha256: true}
-	if s.isConditional() {
+	if conditional {
 		opts.SetMatchETagExcept("*")
 	}
-	_, err := s.core.PutObject(ctx, s.bucket, name, body, sums.Size,
-		base64.StdEncoding.EncodeToString(sums.MD5[:]), hex.EncodeToString(sums.SHA256[:]), opts)
+	_, err := s.core.PutObject(ctx, s.bucket, name, body, content.size, "", hex.EncodeToString(content.sha256), opts)
 	return err
 }
 
-// compare returns nil where the object has the content of the sums, and
-// conflict where it has another.
-func (s *Store) compare(ctx context.Context, key blob.Key, sums httpstore.Sums, alive func()) error {
+// compare returns nil where the object has the content, and conflict where it
+// has another.
+func (s *Store) compare(ctx context.Context, key blob.Key, content content, alive func()) error {
 	info, err := s.core.StatObject(ctx, s.bucket, httpstore.Name(key), minio.StatObjectOptions{})
 	if err != nil {
 		return translate(err)
 	}
-	same := info.Size == sums.Size
-	if same && !strings.EqualFold(info.ETag, hex.EncodeToString(sums.MD5[:])) {
+	same := info.Size == content.size
+	if same && !strings.EqualFold(info.ETag, hex.EncodeToString(httpstore.MD5(content.parts))) {
 		// The tag of what the service encrypts is not its MD5.
-		if same, err = s.has(ctx, key, sums, alive); err != nil {
+		if same, err = s.has(ctx, key, content, alive); err != nil {
 			return err
 		}
 	}
@@ -246,24 +254,31 @@ func translate(err error) error {
 	}
 	var answer minio.ErrorResponse
 	if !errors.As(err, &answer) || answer.StatusCode == 0 {
-		var refused *net.OpError
-		if errors.As(err, &refused) {
-			err = refused
-		}
-		return fault.Errorf(fault.Unreachable, "%w", err)
+		return httpstore.Away(err)
+	}
+	return fault.Errorf(kindOf(answer), "the store answered %s", describe(answer))
+}
+
+// kindOf returns the kind of an answer: by its code, which tells more than its
+// status and is told with various ones, where it is known.
+func kindOf(answer minio.ErrorResponse) fault.Kind {
+	switch answer.Code {
+	case minio.NoSuchKey:
+		return fault.NotFound
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "XAdminUserNotFound":
+		return fault.Denied
+	case "ConditionalRequestConflict": // two at once: to be tried again
+		return fault.Unreachable
+	case "BadDigest", "XAmzContentSHA256Mismatch": // changed on the way: to be sent again
+		return fault.Unreachable
+	case "EntityTooLarge", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded":
+		return fault.Full
 	}
 	kind := httpstore.StatusKind(answer.StatusCode)
-	switch answer.Code {
-	case minio.NoSuchBucket:
-		kind = fault.Failed // the bucket is lost, which says nothing of an object
-	case "ConditionalRequestConflict":
-		kind = fault.Unreachable // two at once: to be tried again
-	case "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "StorageFull":
-		kind = fault.Full
-	case "BadDigest", "XAmzContentSHA256Mismatch":
-		kind = fault.Unreachable // changed on the way, and refused: to be sent again
+	if kind == fault.NotFound { // what is lost is more than the object: the bucket
+		return fault.Failed
 	}
-	return fault.Errorf(kind, "the store answered %s", describe(answer))
+	return kind
 }
 
 func describe(answer minio.ErrorResponse) string {

@@ -20,7 +20,7 @@ const pageSize = 1000
 func (s *Store) List(ctx context.Context, scope blob.Scope, after id.Pack) iter.Seq2[blob.Object, error] {
 	return func(yield func(blob.Object, error) bool) {
 		for {
-			objects, err := s.page(ctx, scope, after)
+			objects, err := s.next(ctx, scope, after)
 			if err != nil {
 				yield(blob.Object{}, err)
 				return
@@ -38,8 +38,9 @@ func (s *Store) List(ctx context.Context, scope blob.Scope, after id.Pack) iter.
 	}
 }
 
-func (s *Store) page(ctx context.Context, scope blob.Scope, after id.Pack) (objects []blob.Object, err error) {
-	opts := &swift.ObjectsOpts{Prefix: httpstore.Prefix(scope), Limit: pageSize}
+// next returns the next objects, none at the end.
+func (s *Store) next(ctx context.Context, scope blob.Scope, after id.Pack) (objects []blob.Object, err error) {
+	opts := &swift.ObjectsOpts{Prefix: httpstore.Prefix(scope), Limit: s.page}
 	if !after.IsZero() {
 		opts.Marker = httpstore.Name(blob.Key{Scope: scope, Pack: after})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/ncw/swift/v2"
@@ -68,6 +69,9 @@ func (s *Store) renew(ctx context.Context) (*swift.Connection, error) {
 	}
 	if err := login.Authenticate(ctx); err != nil {
 		return nil, err
+	}
+	if !c.Insecure && !strings.HasPrefix(login.StorageUrl, "https://") {
+		return nil, fault.Errorf(fault.Failed, "the store's authority names an address without TLS, which insecure=true would have to allow")
 	}
 	return login, nil
 }

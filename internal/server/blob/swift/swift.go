@@ -42,6 +42,7 @@ type Store struct {
 	network  *http.Transport
 	patience httpstore.Patience
 	turns    httpstore.Turns
+	page     int // how many objects are asked for at once
 
 	// renewing has one item, which who asks for a token or makes the container
 	// takes out.
@@ -63,8 +64,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{config: c, network: network, patience: c.Patience, renewing: make(chan struct{}, 1)}
+	s := &Store{config: c, network: network, patience: c.Patience, page: pageSize, renewing: make(chan struct{}, 1)}
 	s.renewing <- struct{}{}
+	ctx, cancel := context.WithTimeout(ctx, httpstore.OpenTime)
+	defer cancel()
 	err = s.try(ctx, func(context.Context, *swift.Connection, func()) error { return nil })
 	if err != nil && !fault.Is(err, fault.Unreachable) {
 		return nil, fault.Errorf(fault.KindOf(err), "open %s: %w", c, err)
@@ -107,6 +110,16 @@ func (s *Store) once(ctx context.Context, a attempt, alive func()) error {
 	return translate(a(ctx, c, alive))
 }
 
+// content is what is known of a pack's bytes.
+type content struct {
+	size int64
+	md5  string // in hexadecimal, as the service tells it
+}
+
+func contentOf(parts [][]byte) content {
+	return content{httpstore.Size(parts), hex.EncodeToString(httpstore.MD5(parts))}
+}
+
 // Put implements [blob.Store].
 func (s *Store) Put(ctx context.Context, key blob.Key, parts [][]byte) error {
 	const what = "store pack"
@@ -115,34 +128,34 @@ func (s *Store) Put(ctx context.Context, key blob.Key, parts [][]byte) error {
 		return httpstore.Wrap(what, err)
 	}
 	defer done()
-	sums := httpstore.Sum(parts)
+	content := contentOf(parts)
 	return s.call(ctx, what, func(ctx context.Context, c *swift.Connection, alive func()) error {
-		err := s.put(ctx, c, httpstore.Name(key), parts, sums, alive)
+		err := s.put(ctx, c, httpstore.Name(key), parts, content, alive)
 		if isStatus(err, http.StatusPreconditionFailed) {
-			return s.compare(ctx, c, key, sums)
+			return s.compare(ctx, c, key, content)
 		}
 		return err
 	})
 }
 
-func (s *Store) put(ctx context.Context, c *swift.Connection, name string, parts [][]byte, sums httpstore.Sums, alive func()) error {
+func (s *Store) put(ctx context.Context, c *swift.Connection, name string, parts [][]byte, content content, alive func()) error {
 	body := httpstore.NewBody(parts, alive)
 	defer body.Stop()
-	_, err := c.ObjectPut(ctx, s.config.Container, name, body, false, hex.EncodeToString(sums.MD5[:]), "application/octet-stream",
-		swift.Headers{"If-None-Match": "*", "Content-Length": strconv.FormatInt(sums.Size, 10)})
+	_, err := c.ObjectPut(ctx, s.config.Container, name, body, false, content.md5, "application/octet-stream",
+		swift.Headers{"If-None-Match": "*", "Content-Length": strconv.FormatInt(content.size, 10)})
 	return err
 }
 
-// compare returns nil where the object has the content of the sums, and
-// conflict where it has another. The tag of a plain object is its MD5.
-func (s *Store) compare(ctx context.Context, c *swift.Connection, key blob.Key, sums httpstore.Sums) error {
+// compare returns nil where the object has the content, and conflict where it
+// has another. The tag of a plain object is its MD5.
+func (s *Store) compare(ctx context.Context, c *swift.Connection, key blob.Key, content content) error {
 	info, _, err := c.Object(ctx, s.config.Container, httpstore.Name(key))
 	switch {
 	case isStatus(err, http.StatusNotFound):
 		return fault.Errorf(fault.Unreachable, "the pack came and went meanwhile")
 	case err != nil:
 		return err
-	case info.Bytes != sums.Size || !strings.EqualFold(info.Hash, hex.EncodeToString(sums.MD5[:])):
+	case info.Bytes != content.size || !strings.EqualFold(info.Hash, content.md5):
 		return fault.Errorf(fault.Conflict, "pack %s has another content", key.Pack)
 	}
 	return nil
@@ -233,7 +246,7 @@ func translate(err error) error {
 	var answer *swift.Error
 	switch {
 	case !errors.As(err, &answer):
-		return fault.Errorf(fault.Unreachable, "%w", err)
+		return httpstore.Away(err)
 	case answer.StatusCode == http.StatusUnprocessableEntity:
 		return fault.Errorf(fault.Unreachable, "the pack was changed on its way to the store, and refused")
 	case answer.StatusCode < 100:
