@@ -29,6 +29,7 @@ import (
 	"parsec/internal/format/canon"
 	"parsec/internal/format/invitation"
 	"parsec/internal/server/servertest"
+	"parsec/internal/services"
 	"parsec/internal/verify/verifytest"
 )
 
@@ -93,7 +94,9 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": scriptServe, "stop": scriptStop, "status": scriptStatus, "people": scriptPeople, "get": scriptGet, "mode": scriptMode, "certificate": scriptCertificate,
+			"serve": scriptServe, "end": scriptEnd, "status": scriptStatus, "people": scriptPeople, "get": scriptGet, "mode": scriptMode, "certificate": scriptCertificate,
+			// database makes a PostgreSQL database, and sets $DATABASE to its URL.
+			"database": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Setenv("DATABASE", services.Postgres(t)) },
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[serverKey{}] = new(process)
@@ -113,10 +116,10 @@ func scriptServe(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(func() { _ = p.Process.Kill() }) // it may have ended
 }
 
-// scriptStop ends the server and wants it to end well and without a word:
+// scriptEnd ends the server and wants it to end well and without a word:
 //
-//	stop TERM|INT
-func scriptStop(ts *testscript.TestScript, _ bool, args []string) {
+//	end TERM|INT
+func scriptEnd(ts *testscript.TestScript, _ bool, args []string) {
 	signal := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT}[args[0]]
 	rest, err := ts.Value(serverKey{}).(*process).end(signal)
 	ts.Check(err)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gofrs/flock"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"parsec/internal/base/durable"
 	"parsec/internal/base/fault"
@@ -25,7 +26,6 @@ import (
 	"parsec/internal/server/admin"
 	"parsec/internal/server/blob"
 	"parsec/internal/server/meta"
-	"parsec/internal/server/meta/sqlite"
 	"parsec/internal/server/rpc"
 )
 
@@ -67,8 +67,7 @@ standard error. SIGTERM and SIGINT finish what is in flight.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.listen, "listen", defaultListen, "`address` to listen on; port 0 chooses a free one")
-	f.StringVar(&o.data, "data", defaultData, "`folder` for everything the server keeps")
-	f.StringVar(&o.database, "database", "", "database `URL`: sqlite:PATH (default sqlite:DATA/metadata.sqlite)")
+	o.whereFlags(f)
 	f.StringArrayVar(&o.stores, "store", nil, "object store `URL`: file:DIR, s3://KEY:SECRET@HOST/BUCKET or swift://USER:KEY@HOST/CONTAINER?auth=v1 (default file:DATA/blocks)")
 	f.StringVar(&o.publicURL, "public-url", "", "`URL` under which clients find the server (default: the address it listens on)")
 	f.StringVar(&o.certificate, "tls-cert", "", "`file` with the TLS certificate chain, in PEM")
@@ -77,6 +76,12 @@ standard error. SIGTERM and SIGINT finish what is in flight.`,
 	f.StringArrayVar(&o.proxies, "trusted-proxy", nil, "`network` of reverse proxies whose X-Forwarded-For is believed, as 10.0.0.0/8; may be repeated")
 	f.StringVar(&o.logFormat, "log-format", "text", "`how` to log: text or json")
 	return c
+}
+
+// whereFlags are the flags that say where the metadata is.
+func (o *options) whereFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.data, "data", defaultData, "`folder` for everything the server keeps")
+	f.StringVar(&o.database, "database", "", "metadata database `URL`: "+databaseForms+" (default sqlite:DATA/metadata.sqlite)")
 }
 
 // serve runs the server until the context ends.
@@ -239,17 +244,17 @@ func adminToken(path string) (string, error) {
 	return token, nil
 }
 
-// places is where the stores are: the database's path, and the URL of the
-// object store.
-type places struct{ database, blocks string }
+// places is where the stores are: the database, and the URL of the object store.
+type places struct {
+	database database
+	blocks   string
+}
 
 // places returns where the flags say that the stores are.
 func (o options) places() (p places, err error) {
-	p = places{filepath.Join(o.data, "metadata.sqlite"), "file:" + filepath.Join(o.data, "blocks")}
-	if o.database != "" {
-		if p.database, err = place(o.database, "sqlite", "--database", "sqlite:PATH"); err != nil {
-			return p, err
-		}
+	p.blocks = "file:" + filepath.Join(o.data, "blocks")
+	if p.database, err = parseDatabase(o.database, o.data); err != nil {
+		return p, err
 	}
 	switch len(o.stores) {
 	case 0:
@@ -264,7 +269,7 @@ func (o options) places() (p places, err error) {
 
 // open opens the stores.
 func (p places) open(ctx context.Context) (meta.Store, blob.Store, error) {
-	store, err := sqlite.Open(ctx, sqlite.Config{Path: p.database})
+	store, err := p.database.open(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -273,19 +278,6 @@ func (p places) open(ctx context.Context) (meta.Store, blob.Store, error) {
 		return nil, nil, errors.Join(err, store.Close())
 	}
 	return store, blobs, nil
-}
-
-// place returns what follows the scheme of a URL. The rest of one with another
-// scheme may hold secrets and is not shown.
-func place(text, scheme, flag, form string) (string, error) {
-	got, rest, found := strings.Cut(text, ":")
-	switch {
-	case !found || rest == "":
-		return "", fault.Errorf(fault.Usage, "read %s: want %s", flag, form)
-	case got != scheme:
-		return "", fault.Errorf(fault.Usage, "read %s: this version does not know %s:, only %s", flag, got, form)
-	}
-	return rest, nil
 }
 
 // address returns the URL of a listener, as another program on this machine

@@ -37,7 +37,7 @@ func floors() []floor {
 		{name: "2 command lines", packages: []string{"internal/cmdline"}},
 
 		{name: "2 contracts", side: "server", packages: []string{
-			"internal/server/meta", "internal/server/blob", "internal/server/events", "internal/server/limit", "internal/server/call",
+			"internal/server/meta", "internal/server/schema", "internal/server/blob", "internal/server/events", "internal/server/limit", "internal/server/call",
 			"internal/server/httpstore",
 		}},
 		{name: "3 stores", side: "server", adapters: true, packages: []string{"internal/server/meta/*", "internal/server/blob/*"}},

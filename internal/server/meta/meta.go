@@ -27,8 +27,11 @@
 // A store fails with the kinds of package fault: [fault.NotFound] where one
 // row was asked for and is not there, [fault.Conflict] where a key is taken,
 // [fault.Stale] where a compare-and-swap found another version, [fault.Full]
-// where the storage has no room, [fault.Canceled] where the context ended,
-// and [fault.Failed] for everything else.
+// where the storage has no room, [fault.Unreachable] where the database does
+// not answer, [fault.Busy] where a write collided again and again,
+// [fault.Canceled] where the context ended, and [fault.Failed] for everything
+// else. A store may write what a method that answers only an error was given
+// at a later method or at the end of the transaction, and fail there.
 //
 // # Numbers
 //
@@ -50,11 +53,13 @@ type Store interface {
 	// Write runs fn in a transaction, and makes what it wrote durable before
 	// it returns nil: neither a kill nor a power cut takes it back.
 	//
-	// Transactions are serializable. Where fn locks a workspace or an
-	// organization first, those that lock the same wait for each other, and a
-	// store with concurrent writers lets all others run side by side; see
-	// [Workspaces.Lock] for the order of locks. A store may instead run all
-	// writes one after the other, and make several durable at once.
+	// Transactions that decide by what they have locked, by a key or by a
+	// version that is compared, are serializable. Where fn locks a workspace
+	// or an organization first, those that lock the same wait for each other,
+	// and a store with concurrent writers lets all others run side by side;
+	// see [Workspaces.Lock] for the order of locks. What fn read without a
+	// lock may have changed when the transaction ends. A store may instead run
+	// all writes one after the other, and make several durable at once.
 	//
 	// The store retries where its transactions collide, so fn may run several
 	// times. It must not leave anything behind but through its Tx, must set

@@ -26,8 +26,9 @@ type Organization struct {
 	Root ed25519.PublicKey
 	// Position is where the organization's log stands.
 	Position record.Position
-	// Created is in nanoseconds since the Unix epoch.
-	Created int64
+	// Created is in nanoseconds since the Unix epoch, and Updated is when
+	// Position last moved.
+	Created, Updated int64
 	// Expired says that the operator has suspended the organization.
 	Expired bool
 	// Limits are what the operator allows.

@@ -53,11 +53,24 @@ type Workspaces interface {
 	// Update replaces position, state and time of the workspace with w.Key,
 	// which the caller has locked.
 	Update(w Workspace) error
-	// SetRole gives a user a role, or takes it away with [record.RoleNone].
-	SetRole(w WorkspaceKey, user id.User, role record.Role) error
+	// SetRole gives a user a role at a time, in nanoseconds since the Unix
+	// epoch, or takes it away with [record.RoleNone].
+	SetRole(w WorkspaceKey, user id.User, role record.Role, when int64) error
 	// OfMember returns the workspaces of which a user is a member and whose
 	// ids follow after, by ascending id, at most limit of them.
 	OfMember(o OrganizationKey, user id.User, after id.Workspace, limit int) ([]Membership, error)
+	// Joined returns to whom a role was given at a time or later, that they
+	// still have, by ascending time, at most limit of them. It reads no more
+	// rows than it returns.
+	Joined(since int64, limit int) ([]Joining, error)
+}
+
+// Joining is that a user was given a role in a workspace.
+type Joining struct {
+	Organization id.Fingerprint
+	User         id.User
+	// Updated is when, in nanoseconds since the Unix epoch.
+	Updated int64
 }
 
 // Log names a log: of a workspace, or with number 0 the organization's own.
@@ -93,6 +106,21 @@ type Logs interface {
 	Find(l Log, digest record.Digest) (record.Position, error)
 	// Head returns the head at an index from 1 on.
 	Head(l Log, index uint64) (record.Head, error)
+	// Moved returns the logs whose rows say that they moved at a time or
+	// later, by ascending time, at most limit of them. It costs as much as
+	// there are, whatever else the store has.
+	Moved(since int64, limit int) ([]Movement, error)
+}
+
+// Movement is a log and where it stands.
+type Movement struct {
+	// Organization is zero for one that was not bootstrapped.
+	Organization id.Fingerprint
+	// Workspace is zero for the organization's own log.
+	Workspace id.Workspace
+	Index     uint64
+	// Updated is when the log last moved, in nanoseconds since the Unix epoch.
+	Updated int64
 }
 
 // Version is where an entry stands. The zero Version is that of an entry

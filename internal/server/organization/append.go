@@ -111,7 +111,7 @@ func (s *Service) append(tx meta.Tx, c call.Caller, a Addition, signed *verify.S
 	if err := s.apply(tx, c, o, a, signed); err != nil {
 		return err
 	}
-	o.Row.Position = step.Position
+	o.Row.Position, o.Row.Updated = step.Position, s.now().UnixNano()
 	if err := tx.Organizations().Update(o.Row); err != nil {
 		return err
 	}

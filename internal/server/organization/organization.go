@@ -111,7 +111,7 @@ func (s *Service) Bootstrap(ctx context.Context, token id.Token, raw, opening []
 		if err := s.checkClock(r); err != nil {
 			return err
 		}
-		row.Fingerprint, row.Root, row.Position = state.Fingerprint(), state.Root(), step.Position
+		row.Fingerprint, row.Root, row.Position, row.Updated = state.Fingerprint(), state.Root(), step.Position, s.now().UnixNano()
 		if err := tx.Organizations().Update(row); err != nil {
 			return err
 		}

@@ -34,7 +34,7 @@ func (s *Service) Append(ctx context.Context, c call.Caller, w id.Workspace, raw
 		if p, ok := step.Payload.(record.RoleChanged); ok && len(p.Grant) > 0 && grants[0].Generation != ws.State.Generation() {
 			return fault.Errorf(fault.Invalid, "a grant of generation %d, the newest is %d", grants[0].Generation, ws.State.Generation())
 		}
-		if err := setRoles(tx, ws.Row.Key, signed.User, step.Payload); err != nil {
+		if err := setRoles(tx, ws.Row.Key, signed.User, step.Payload, s.now().UnixNano()); err != nil {
 			return err
 		}
 		return tx.Grants().Put(ws.Row.Key, grants)
@@ -81,12 +81,12 @@ func commitments(p record.Payload) ([]record.Grant, uint64) {
 }
 
 // setRoles keeps the table of memberships in step with the log.
-func setRoles(tx meta.Tx, key meta.WorkspaceKey, author id.User, p record.Payload) error {
+func setRoles(tx meta.Tx, key meta.WorkspaceKey, author id.User, p record.Payload, now int64) error {
 	switch p := p.(type) {
 	case record.WorkspaceCreated:
-		return tx.Workspaces().SetRole(key, author, record.RoleOwner)
+		return tx.Workspaces().SetRole(key, author, record.RoleOwner, now)
 	case record.RoleChanged:
-		return tx.Workspaces().SetRole(key, p.User, p.Role)
+		return tx.Workspaces().SetRole(key, p.User, p.Role, now)
 	}
 	return nil
 }

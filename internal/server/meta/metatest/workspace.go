@@ -17,6 +17,7 @@ func workspaces(t *testing.T, a Adapter) {
 		"a workspace is found as it was created and updated": workspaceIsFound,
 		"an id is taken once in an organization":             workspaceIsUnique,
 		"a member's workspaces are listed with their roles":  membershipsAreListed,
+		"what was given is told by when it was given":        joiningsAreTold,
 	})
 }
 
@@ -88,17 +89,17 @@ func membershipsAreListed(t *testing.T, s *store) {
 			if err := tx.Workspaces().Update(w); err != nil {
 				return err
 			}
-			if err := tx.Workspaces().SetRole(w.Key, other, record.RoleOwner); err != nil {
+			if err := tx.Workspaces().SetRole(w.Key, other, record.RoleOwner, 1); err != nil {
 				return err
 			}
-			if err := tx.Workspaces().SetRole(w.Key, user, record.RoleReader); err != nil {
+			if err := tx.Workspaces().SetRole(w.Key, user, record.RoleReader, 1); err != nil {
 				return err
 			}
 			role := record.RoleManager
 			if i == 0 {
 				role = record.RoleNone
 			}
-			return tx.Workspaces().SetRole(w.Key, user, role)
+			return tx.Workspaces().SetRole(w.Key, user, role, 2)
 		})
 		if i > 0 {
 			want = append(want, meta.Membership{ID: w.ID, Index: uint64(i), Role: record.RoleManager})
@@ -124,7 +125,7 @@ func membershipsAreListed(t *testing.T, s *store) {
 			return err
 		}
 		for range 2 { // taking away what is not there does nothing
-			if err := tx.Workspaces().SetRole(w.Key, user, record.RoleNone); err != nil {
+			if err := tx.Workspaces().SetRole(w.Key, user, record.RoleNone, 3); err != nil {
 				return err
 			}
 		}
@@ -139,7 +140,8 @@ func logs(t *testing.T, a Adapter) {
 		"records are read from an index on, within bounds": recordsAreRead,
 		"a record is found by its digest":                  recordIsFound,
 		"an index and a digest are taken once in a log":    recordIsUnique,
-		"logs do not mix": logsDoNotMix,
+		"logs do not mix":                          logsDoNotMix,
+		"what moved is told by when it last moved": movesAreTold,
 	})
 }
 
@@ -228,6 +230,89 @@ func logsDoNotMix(t *testing.T, s *store) {
 		same(t, "records", s.records(t, l, 0, 1000), all)
 	}
 	same(t, "stats", s.stats(t, first), meta.Stats{Workspaces: 2, Records: 6})
+}
+
+func joiningsAreTold(t *testing.T, s *store) {
+	o := acme()
+	o.Fingerprint = id.Fingerprint{1}
+	s.write(t, func(tx meta.Tx) (err error) {
+		o.Key, err = tx.Organizations().Create(o)
+		return err
+	})
+	w, v := s.newWorkspace(t, o.Key).Key, s.newWorkspace(t, o.Key).Key
+	ada, bob, eve := id.New[id.User](), id.New[id.User](), id.New[id.User]()
+	for _, r := range []struct {
+		w    meta.WorkspaceKey
+		user id.User
+		role record.Role
+		when int64
+	}{
+		{w, ada, record.RoleOwner, 10},
+		{w, bob, record.RoleReader, 20},
+		{v, bob, record.RoleOwner, 30},
+		{w, eve, record.RoleReader, 40},
+		{w, eve, record.RoleNone, 50},
+		{w, ada, record.RoleManager, 60},
+	} {
+		s.write(t, func(tx meta.Tx) error { return tx.Workspaces().SetRole(r.w, r.user, r.role, r.when) })
+	}
+	joined := func(user id.User, when int64) meta.Joining {
+		return meta.Joining{Organization: o.Fingerprint, User: user, Updated: when}
+	}
+	all := []meta.Joining{joined(bob, 20), joined(bob, 30), joined(ada, 60)}
+	for since, want := range map[int64][]meta.Joining{0: all, 20: all, 21: all[1:], 60: all[2:], 61: nil} {
+		s.read(t, func(tx meta.Tx) error {
+			got, err := tx.Workspaces().Joined(since, 10)
+			same(t, fmt.Sprintf("since %d", since), got, want)
+			return err
+		})
+	}
+	s.read(t, func(tx meta.Tx) error {
+		got, err := tx.Workspaces().Joined(0, 2)
+		same(t, "the first two", got, all[:2])
+		return err
+	})
+}
+
+func movesAreTold(t *testing.T, s *store) {
+	first, second := acme(), acme()
+	first.Fingerprint, first.Updated, first.Position.Index = id.Fingerprint{1}, 30, 5
+	second.Name, second.Fingerprint, second.Updated = "Second", id.Fingerprint{2}, 10
+	v := meta.Workspace{ID: id.New[id.Workspace](), Updated: 20, Position: record.Position{Index: 1}}
+	w := meta.Workspace{ID: id.New[id.Workspace](), Updated: 5, Position: record.Position{Index: 2}}
+	s.write(t, func(tx meta.Tx) (err error) {
+		if first.Key, err = tx.Organizations().Create(first); err != nil {
+			return err
+		}
+		if second.Key, err = tx.Organizations().Create(second); err != nil {
+			return err
+		}
+		v.Key.Organization, w.Key.Organization = first.Key, second.Key
+		if v.Key, err = tx.Workspaces().Create(v); err != nil {
+			return err
+		}
+		w.Key, err = tx.Workspaces().Create(w)
+		return err
+	})
+	w.Updated, w.Position.Index = 40, 7
+	s.write(t, func(tx meta.Tx) error { return tx.Workspaces().Update(w) })
+	all := []meta.Movement{
+		{Organization: second.Fingerprint, Updated: 10},
+		{Organization: first.Fingerprint, Workspace: v.ID, Index: 1, Updated: 20},
+		{Organization: first.Fingerprint, Index: 5, Updated: 30},
+		{Organization: second.Fingerprint, Workspace: w.ID, Index: 7, Updated: 40},
+	}
+	moved := func(since int64, limit int) (got []meta.Movement) {
+		s.read(t, func(tx meta.Tx) (err error) {
+			got, err = tx.Logs().Moved(since, limit)
+			return err
+		})
+		return got
+	}
+	for since, want := range map[int64][]meta.Movement{0: all, 10: all, 11: all[1:], 30: all[2:], 40: all[3:], 41: nil} {
+		same(t, fmt.Sprintf("since %d", since), moved(since, 10), want)
+	}
+	same(t, "the first three", moved(0, 3), all[:3])
 }
 
 func entries(t *testing.T, a Adapter) {

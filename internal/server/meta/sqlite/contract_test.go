@@ -46,7 +46,7 @@ func TestTheStoreKeepsTheContractAndReadsNoTableWhole(t *testing.T) {
 	})
 	for query, steps := range all {
 		for _, step := range steps {
-			if strings.HasPrefix(step, "SCAN") && step != "SCAN CONSTANT ROW" {
+			if strings.HasPrefix(step, "SCAN") && step != "SCAN CONSTANT ROW" && !strings.HasPrefix(step, "SCAN (subquery-") {
 				t.Errorf("%s\nreads all of a table: %s", query, step)
 			}
 		}

@@ -57,3 +57,23 @@ func (c logs) Head(l meta.Log, index uint64) (h record.Head, err error) {
 		[]any{l.Organization, l.Number, index}, into(h[:]))
 	return h, err
 }
+
+func (c logs) Moved(since int64, limit int) (found []meta.Movement, err error) {
+	// Each half reads its index in order, and no more of it than the whole may have.
+	err = c.each("list logs that moved", `
+		SELECT fingerprint, workspace, idx, updated FROM (
+			SELECT * FROM (SELECT coalesce(fingerprint, zeroblob(32)) AS fingerprint, zeroblob(16) AS workspace, idx, updated
+				FROM organizations WHERE updated >= ?1 ORDER BY updated LIMIT ?2)
+			UNION ALL
+			SELECT * FROM (SELECT coalesce(o.fingerprint, zeroblob(32)), w.id, w.idx, w.updated
+				FROM workspaces w JOIN organizations o ON o.key = w.organization WHERE w.updated >= ?1 ORDER BY w.updated LIMIT ?2)
+		) ORDER BY updated LIMIT ?2`,
+		[]any{since, limit},
+		func(rows *sql.Rows) (bool, error) {
+			var m meta.Movement
+			err := rows.Scan(into(m.Organization[:]), into(m.Workspace[:]), &m.Index, &m.Updated)
+			found = append(found, m)
+			return true, err
+		})
+	return found, err
+}

@@ -4,35 +4,66 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"io/fs"
+	"os"
 
-	"github.com/pressly/goose/v3"
-
-	"parsec/internal/base/fault"
+	"parsec/internal/server/schema"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrate brings the tables up to date. Each migration is a transaction.
-func migrate(ctx context.Context, db *sql.DB) error {
+// tables returns the schema of a database.
+func tables(db *sql.DB) (*schema.Schema, error) {
 	scripts, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, scripts, goose.WithDisableGlobalRegistry(true))
+	return schema.SQLite(db, scripts)
+}
+
+// Migrate brings the tables of a database up to date, and returns their state
+// before. No server may have the database open.
+func Migrate(ctx context.Context, c Config) (state schema.State, err error) {
+	const what = "migrate metadata"
+	if err := c.Validate(); err != nil {
+		return state, err
+	}
+	if err := createPrivate(c.Path); err != nil {
+		return state, wrap(what, err)
+	}
+	db, err := openPool(c.Path, 1, writing)
 	if err != nil {
-		return err
+		return state, wrap(what, err)
 	}
-	has, knows, err := p.GetVersions(ctx)
+	s, err := tables(db)
+	if err == nil {
+		state, err = s.Migrate(ctx)
+	}
+	return state, wrap(what, errors.Join(err, db.Close()))
+}
+
+// Check looks at a database without changing it. One that is not there yet is
+// reported as an empty one, and not made.
+func Check(ctx context.Context, c Config) (report schema.Report, err error) {
+	const what = "check metadata"
+	if err := c.Validate(); err != nil {
+		return report, err
+	}
+	db, err := openPool(c.Path, 1, reading)
+	if _, missing := os.Stat(c.Path); errors.Is(missing, fs.ErrNotExist) {
+		db, err = sql.Open("sqlite", ":memory:")
+	}
 	if err != nil {
-		return err
+		return report, wrap(what, err)
 	}
-	if has > knows {
-		return fault.WithHint(
-			fault.Errorf(fault.Upgrade, "the database has schema %d, this version knows up to %d", has, knows),
-			"start the newer version of the server again, or restore a backup from before it")
+	s, err := tables(db)
+	if err == nil {
+		report.State, err = s.State(ctx)
 	}
-	_, err = p.Up(ctx)
-	return err
+	if err == nil {
+		err = db.QueryRowContext(ctx, "SELECT 'SQLite ' || sqlite_version()").Scan(&report.Engine)
+	}
+	return report, wrap(what, errors.Join(err, db.Close()))
 }

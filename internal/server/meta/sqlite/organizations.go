@@ -12,10 +12,10 @@ type organizations struct{ *conn }
 func (c organizations) Create(o meta.Organization) (meta.OrganizationKey, error) {
 	key, err := c.insert("create organization", `
 		INSERT INTO organizations (name, bootstrap, fingerprint, root, idx, head, created,
-			expired, limit_active_users, limit_storage, outsiders)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			expired, limit_active_users, limit_storage, outsiders, updated)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		o.Name, o.Bootstrap[:], fingerprint(o.Fingerprint), blob(o.Root), o.Position.Index, o.Position.Head[:], o.Created,
-		o.Expired, o.Limits.ActiveUsers, o.Limits.Storage, o.Limits.Outsiders)
+		o.Expired, o.Limits.ActiveUsers, o.Limits.Storage, o.Limits.Outsiders, o.Updated)
 	return meta.OrganizationKey(key), err
 }
 
@@ -37,13 +37,13 @@ func blob(b []byte) []byte {
 
 const selectOrganization = `
 	SELECT key, name, bootstrap, coalesce(fingerprint, zeroblob(32)), root, idx, head, created,
-		expired, limit_active_users, limit_storage, outsiders
+		expired, limit_active_users, limit_storage, outsiders, updated
 	FROM organizations `
 
 func scanOrganization(o *meta.Organization) []any {
 	return []any{
 		&o.Key, &o.Name, into(o.Bootstrap[:]), into(o.Fingerprint[:]), (*[]byte)(&o.Root), &o.Position.Index, into(o.Position.Head[:]), &o.Created,
-		&o.Expired, &o.Limits.ActiveUsers, &o.Limits.Storage, &o.Limits.Outsiders,
+		&o.Expired, &o.Limits.ActiveUsers, &o.Limits.Storage, &o.Limits.Outsiders, &o.Updated,
 	}
 }
 
@@ -77,10 +77,10 @@ func (c organizations) Lock(key meta.OrganizationKey, _ meta.Lock) (o meta.Organ
 func (c organizations) Update(o meta.Organization) error {
 	return c.change("update organization", `
 		UPDATE organizations SET name = ?, bootstrap = ?, fingerprint = ?, root = ?, idx = ?, head = ?, created = ?,
-			expired = ?, limit_active_users = ?, limit_storage = ?, outsiders = ?
+			expired = ?, limit_active_users = ?, limit_storage = ?, outsiders = ?, updated = ?
 		WHERE key = ?`,
 		o.Name, o.Bootstrap[:], fingerprint(o.Fingerprint), blob(o.Root), o.Position.Index, o.Position.Head[:], o.Created,
-		o.Expired, o.Limits.ActiveUsers, o.Limits.Storage, o.Limits.Outsiders, o.Key)
+		o.Expired, o.Limits.ActiveUsers, o.Limits.Storage, o.Limits.Outsiders, o.Updated, o.Key)
 }
 
 func (c organizations) Stats(key meta.OrganizationKey) (s meta.Stats, err error) {

@@ -64,8 +64,8 @@ type Store struct {
 	closed bool
 }
 
-// Open opens the database and brings its tables up to date. It fails with
-// [fault.Upgrade] where a newer version of the server has done so before.
+// Open opens the database. It sets up one that is empty or not there, and
+// refuses one whose tables are not those that this version works with.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -104,7 +104,11 @@ func (s *Store) open(ctx context.Context, c Config) (err error) {
 	if s.writes, err = openPool(c.Path, 1, writing); err != nil {
 		return err
 	}
-	if err := migrate(ctx, s.writes); err != nil {
+	t, err := tables(s.writes)
+	if err != nil {
+		return err
+	}
+	if err := t.Prepare(ctx); err != nil {
 		return err
 	}
 	w, err := connect(ctx, s.writes)

@@ -41,7 +41,7 @@ func (c workspaces) Update(w meta.Workspace) error {
 		w.Position.Index, w.Position.Head[:], blob(w.State), w.Updated, w.Key.Organization, w.Key.Number)
 }
 
-func (c workspaces) SetRole(w meta.WorkspaceKey, user id.User, role record.Role) error {
+func (c workspaces) SetRole(w meta.WorkspaceKey, user id.User, role record.Role, when int64) error {
 	const what = "set role"
 	if role == record.RoleNone {
 		_, err := c.exec(what, `DELETE FROM members WHERE organization = ? AND user = ? AND workspace = ?`,
@@ -49,9 +49,9 @@ func (c workspaces) SetRole(w meta.WorkspaceKey, user id.User, role record.Role)
 		return err
 	}
 	_, err := c.exec(what, `
-		INSERT INTO members (organization, user, workspace, role) VALUES (?, ?, ?, ?)
-		ON CONFLICT DO UPDATE SET role = excluded.role`,
-		w.Organization, user[:], w.Number, role)
+		INSERT INTO members (organization, user, workspace, role, updated) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET role = excluded.role, updated = excluded.updated`,
+		w.Organization, user[:], w.Number, role, when)
 	return err
 }
 
@@ -64,6 +64,20 @@ func (c workspaces) OfMember(o meta.OrganizationKey, user id.User, after id.Work
 			var m meta.Membership
 			err := rows.Scan(into(m.ID[:]), &m.Index, &m.Role)
 			found = append(found, m)
+			return true, err
+		})
+	return found, err
+}
+
+func (c workspaces) Joined(since int64, limit int) (found []meta.Joining, err error) {
+	err = c.each("list memberships that are new", `
+		SELECT coalesce(o.fingerprint, zeroblob(32)), m.user, m.updated FROM members m JOIN organizations o ON o.key = m.organization
+		WHERE m.updated >= ? ORDER BY m.updated LIMIT ?`,
+		[]any{since, limit},
+		func(rows *sql.Rows) (bool, error) {
+			var j meta.Joining
+			err := rows.Scan(into(j.Organization[:]), into(j.User[:]), &j.Updated)
+			found = append(found, j)
 			return true, err
 		})
 	return found, err

@@ -1,0 +1,157 @@
+package postgres_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"parsec/internal/base/id"
+	"parsec/internal/format/record"
+	"parsec/internal/server/meta"
+	"parsec/internal/server/meta/metatest"
+	"parsec/internal/server/meta/postgres"
+	"parsec/internal/services"
+)
+
+func TestTheStoreKeepsTheContractAndReadsNoTableWhole(t *testing.T) {
+	trace := postgres.NewTrace()
+	metatest.Run(t, metatest.Adapter{
+		New: func(t *testing.T) string { return services.Postgres(t) },
+		Open: func(ctx context.Context, place string) (meta.Store, error) {
+			return postgres.OpenTraced(ctx, postgres.Config{URL: place}, trace)
+		},
+	})
+	place := services.Postgres(t)
+	s, err := open(t.Context(), place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c, err := pgx.Connect(t.Context(), place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	// In tables as small as a test's, reading all would be right. So it is
+	// made so dear that it is chosen only where no index will do.
+	if _, err := c.Exec(t.Context(), "SET enable_seqscan = off"); err != nil {
+		t.Fatal(err)
+	}
+	queries := trace.Queries()
+	for query, args := range queries {
+		checkPlan(t, c, query, args)
+	}
+	if len(queries) < 50 {
+		t.Errorf("the suite ran only %d queries", len(queries))
+	}
+}
+
+// checkPlan reports the nodes of a plan that read a table or an index from one
+// end to the other.
+func checkPlan(t *testing.T, c *pgx.Conn, query string, args []any) {
+	t.Helper()
+	if regexp.MustCompile(`^(BEGIN|COMMIT|SELECT pg_advisory)`).MatchString(query) {
+		return
+	}
+	rows, err := c.Query(t.Context(), "EXPLAIN "+query, args...)
+	if err != nil {
+		t.Fatalf("explain %s: %v", query, err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatalf("explain %s: %v", query, err)
+	}
+	plan := strings.Join(lines, "\n")
+	for i, line := range lines {
+		switch {
+		case strings.Contains(line, "Seq Scan on"):
+		case strings.Contains(line, "Index") && strings.Contains(line, "Scan") && (i+1 == len(lines) || !strings.Contains(lines[i+1], "Index Cond:")):
+		default:
+			continue
+		}
+		t.Errorf("%s\nreads all of a table or an index:\n%s", query, plan)
+		return
+	}
+}
+
+// aCommit does what a commit of n changes does, as the service of workspaces does it.
+func aCommit(n int, w meta.Workspace) func(meta.Tx) error {
+	return func(tx meta.Tx) error {
+		now, err := tx.Workspaces().Lock(w.Key.Organization, w.ID)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Organizations().Lock(w.Key.Organization, meta.Shared); err != nil {
+			return err
+		}
+		now.Position.Index++
+		digest := record.Digest(sha256.Sum256([]byte(rand.Text())))
+		if _, err := tx.Logs().Find(now.Key.Log(), digest); err != nil {
+			return err
+		}
+		entries, blocks, changes := make([]id.Entry, n), make([]id.Block, n), make([]meta.Change, n)
+		for i := range changes {
+			entries[i] = id.New[id.Entry]()
+			changes[i] = meta.Change{Entry: entries[i], Number: 1, Base: 1, Sealed: make([]byte, 300)}
+			blocks[i] = id.New[id.Block]()
+		}
+		if _, err := tx.Entries().Versions(w.Key, entries); err != nil {
+			return err
+		}
+		if err := tx.Entries().Put(w.Key, now.Position.Index, changes); err != nil {
+			return err
+		}
+		if _, err := tx.Blocks().Mark(w.Key, now.Position.Index, blocks); err != nil {
+			return err
+		}
+		if err := tx.Workspaces().Update(now); err != nil {
+			return err
+		}
+		return tx.Logs().Append(w.Key.Log(), []meta.Record{{Position: now.Position, Digest: digest, Raw: []byte(fmt.Sprint(now.Position.Index))}})
+	}
+}
+
+func TestACommitOfAThousandChangesTakesAsManyRoundTripsAsOneOfOne(t *testing.T) {
+	trace := postgres.NewTrace()
+	s, err := postgres.OpenTraced(t.Context(), postgres.Config{URL: services.Postgres(t)}, trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	w := newWorkspace(t, s)
+	for _, n := range []int{1, 1000} {
+		write(t, s, aCommit(n, w)) // the first of a size prepares its statements
+		before := trace.Trips()
+		write(t, s, aCommit(n, w))
+		if got, want := trace.Trips()-before, 6; got != want {
+			t.Errorf("%d changes: %d round trips, want %d", n, got, want)
+		}
+	}
+}
+
+func newWorkspace(t testing.TB, s meta.Store) meta.Workspace {
+	t.Helper()
+	w := meta.Workspace{ID: id.New[id.Workspace]()}
+	write(t, s, func(tx meta.Tx) (err error) {
+		o := meta.Organization{Name: w.ID.String(), Fingerprint: sha256.Sum256([]byte(rand.Text()))}
+		if w.Key.Organization, err = tx.Organizations().Create(o); err != nil {
+			return err
+		}
+		w.Key, err = tx.Workspaces().Create(w)
+		return err
+	})
+	return w
+}
+
+func write(t testing.TB, s meta.Store, fn func(meta.Tx) error) {
+	t.Helper()
+	if err := s.Write(t.Context(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
