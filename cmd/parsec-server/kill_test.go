@@ -34,8 +34,10 @@ type written struct {
 
 // studio is an organization whose devices write to a server that is killed.
 type studio struct {
-	t       *testing.T
-	dir     string
+	t   *testing.T
+	dir string
+	// args are the server's, beside where it listens.
+	args    []string
 	server  *process
 	kit     *verifytest.Kit
 	w       *verifytest.Workspace
@@ -63,7 +65,7 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 func (s *studio) start() {
 	s.t.Helper()
 	var err error
-	if s.server, err = start(s.dir, nil, "--listen", "127.0.0.1:0"); err != nil {
+	if s.server, err = start(s.dir, nil, append([]string{"--listen", "127.0.0.1:0"}, s.args...)...); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"parsec/internal/base/id"
@@ -53,6 +57,25 @@ func TestEveryKindOfStoreIsOpenedByItsURL(t *testing.T) {
 			}
 			if size, err := s.Size(t.Context(), key); size != 7 || err != nil {
 				t.Errorf("got %d, %v, want 7 bytes", size, err)
+			}
+		})
+	}
+}
+
+func TestWhatWasAcknowledgedSurvivesAKillInEveryKindOfStore(t *testing.T) {
+	for name, store := range map[string]string{"a bucket": services.S3(t), "a container": services.Swift(t)} {
+		t.Run(name, func(t *testing.T) {
+			s := &studio{t: t, dir: t.TempDir(), args: []string{"--store", store}}
+			s.start()
+			s.found(4)
+			s.write(20)
+			s.start()
+			s.check()
+			if _, err := s.server.end(syscall.SIGTERM); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Stat(filepath.Join(s.dir, defaultData, "blocks")); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("there are blocks in the data folder too: %v", err)
 			}
 		})
 	}
