@@ -22,6 +22,9 @@ older than its own, or newer.`,
   parsec-server migrate --database postgres://parsec@db.example.com/parsec`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if err := o.load(c.Flags()); err != nil {
+				return err
+			}
 			db, err := parseDatabase(o.database, o.data)
 			if err != nil {
 				return err

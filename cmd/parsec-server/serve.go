@@ -43,6 +43,12 @@ type options struct {
 	certificate, key                  string
 	insecure, verbose                 bool
 	logFormat                         string
+
+	// config names the file that gives what flags and environment do not.
+	config string
+	// databasePassword is the file's; it has no flag, since it is secret.
+	databasePassword, databasePasswordFile string
+	limits                                 limits
 }
 
 func runCommand() *cobra.Command {
@@ -62,10 +68,18 @@ standard error. SIGTERM and SIGINT finish what is in flight.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.verbose, _ = c.Flags().GetBool("verbose")
+			if err := o.load(c.Flags()); err != nil {
+				return err
+			}
 			return serve(c.Context(), o, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
-	f := c.Flags()
+	o.flags(c.Flags())
+	return c
+}
+
+// flags binds the flags of `run` to the options.
+func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.listen, "listen", defaultListen, "`address` to listen on; port 0 chooses a free one")
 	o.whereFlags(f)
 	f.StringArrayVar(&o.stores, "store", nil, "object store `URL`: file:DIR, s3://KEY:SECRET@HOST/BUCKET or swift://USER:KEY@HOST/CONTAINER?auth=v1 (default file:DATA/blocks)")
@@ -75,11 +89,12 @@ standard error. SIGTERM and SIGINT finish what is in flight.`,
 	f.BoolVar(&o.insecure, "insecure-http", false, "allow plain HTTP on other than loopback, behind a proxy")
 	f.StringArrayVar(&o.proxies, "trusted-proxy", nil, "`network` of reverse proxies whose X-Forwarded-For is believed, as 10.0.0.0/8; may be repeated")
 	f.StringVar(&o.logFormat, "log-format", "text", "`how` to log: text or json")
-	return c
 }
 
 // whereFlags are the flags that say where the metadata is.
 func (o *options) whereFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.config, "config", "", "`file` with settings, in TOML, for what neither flags nor environment give")
+	f.StringVar(&o.databasePasswordFile, "database-password-file", "", "`file` with the password of the database's user")
 	f.StringVar(&o.data, "data", defaultData, "`folder` for everything the server keeps")
 	f.StringVar(&o.database, "database", "", "metadata database `URL`: "+databaseForms+" (default sqlite:DATA/metadata.sqlite)")
 }
@@ -125,7 +140,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	if public == "" {
 		public = address
 	}
-	handler := server.New(store, blobs, log, server.Config{PublicURL: public, AdminToken: token, Network: network})
+	handler := server.New(store, blobs, log, server.Config{PublicURL: public, AdminToken: token, Network: network, Transfer: o.limits.transfer()})
 	fmt.Fprintln(stdout, "listening on "+address)
 	log.InfoContext(ctx, "started", "version", version(), "address", address, "public_url", public, "data", o.data)
 	defer func() { log.InfoContext(ctx, "stopped") }()
@@ -150,6 +165,10 @@ func (o options) logger(w io.Writer) (*slog.Logger, error) {
 // not safe or does not fit together.
 func (o options) network() (rpc.Config, error) {
 	c := rpc.Config{Version: version()}
+	if err := o.limits.Validate(); err != nil {
+		return c, err
+	}
+	o.limits.bound(&c)
 	for _, text := range o.proxies {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
