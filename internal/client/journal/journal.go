@@ -163,7 +163,10 @@ func (j *Journal) settle() error {
 // take takes in what a scan has found. Of two frames of one record, the later
 // is the copy that a compaction was making of the other.
 func (j *Journal) take(s scan, replay func(Record) error) error {
-	j.next, j.nextSegment = s.highest+1, j.nextSegment+1
+	j.next, j.nextSegment = 1, j.nextSegment+1
+	for _, g := range s.segments {
+		j.next = max(j.next, g.next)
+	}
 	for _, f := range s.frames {
 		j.next = max(j.next, f.number+1)
 	}

@@ -49,8 +49,6 @@ type scan struct {
 	gaps     []gap
 	// synced is up to where everything is known to have been on the disk.
 	synced spot
-	// highest is the number of the last record before any of the segments began.
-	highest uint64
 }
 
 // scanned is a frame of a record, without its payload.
@@ -140,7 +138,6 @@ func (s *scan) readSegment(path string) error {
 		return nil
 	}
 	g.header = h
-	s.highest = max(s.highest, h.next-1)
 	return s.readFrames(g)
 }
 

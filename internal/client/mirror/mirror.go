@@ -14,7 +14,8 @@ import (
 )
 
 // Mirror is the tree of one workspace, as far as this device has verified it.
-// It belongs to one goroutine.
+// It serves many goroutines: only what comes from the server is taken in by one
+// at a time, under the session's lock.
 type Mirror struct {
 	ws    *workspace.Workspace
 	cache *store.Cache

@@ -33,6 +33,10 @@ const PromiseComplete = "nothing withheld"
 // Pull fetches and takes in the manifests that the verified log names and the
 // cache does not hold.
 func (t *Mirror) Pull(ctx context.Context) error {
+	return t.ws.Session().Exclusive(ctx, t.pull)
+}
+
+func (t *Mirror) pull(ctx context.Context) error {
 	for t.ws.Behind() {
 		to := t.ws.Log().Position().Index
 		mark := t.ws.Mark()
@@ -310,7 +314,19 @@ func WriteChildren(tx *store.CacheTx, folder id.Entry, children []manifest.Child
 // Chains returns the live chains of entries with their manifests, and asks the
 // server for those that are not here. One that it does not give is either
 // replaced by a version that is not verified yet, or withheld.
-func (t *Mirror) Chains(ctx context.Context, entries []id.Entry) ([][]store.Version, error) {
+func (t *Mirror) Chains(ctx context.Context, entries []id.Entry) (all [][]store.Version, err error) {
+	all, err = t.cache.Chains(ctx, t.ws.ID(), entries)
+	if err != nil || len(lackingOf(all)) == 0 {
+		return all, err
+	}
+	err = t.ws.Session().Exclusive(ctx, func(ctx context.Context) error {
+		all, err = t.fetch(ctx, entries)
+		return err
+	})
+	return all, err
+}
+
+func (t *Mirror) fetch(ctx context.Context, entries []id.Entry) ([][]store.Version, error) {
 	for {
 		all, err := t.cache.Chains(ctx, t.ws.ID(), entries)
 		if err != nil || len(lackingOf(all)) == 0 {
@@ -380,6 +396,10 @@ func (t *Mirror) Complete(ctx context.Context, folder id.Entry) error {
 
 // retake takes in a folder once more whose content could not be had.
 func (t *Mirror) retake(ctx context.Context, folder id.Entry, chain []store.Version) error {
+	return t.ws.Session().Exclusive(ctx, func(ctx context.Context) error { return t.takeAgain(ctx, folder, chain) })
+}
+
+func (t *Mirror) takeAgain(ctx context.Context, folder id.Entry, chain []store.Version) error {
 	c := remote.Chain{Entry: folder}
 	for _, v := range chain {
 		c.Manifests = append(c.Manifests, remote.SealedManifest{Version: v.Number, Sealed: v.Manifest})

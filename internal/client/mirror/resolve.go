@@ -17,6 +17,10 @@ import (
 // can make it. It is called whenever folders have changed, and looks at the
 // whole tree only where there is something to settle.
 func (t *Mirror) Settle(ctx context.Context) error {
+	return t.ws.Session().Exclusive(ctx, t.settle)
+}
+
+func (t *Mirror) settle(ctx context.Context) error {
 	crowded, err := t.crowded(ctx)
 	if err != nil || len(crowded) == 0 && len(t.ws.Mark().Contested) == 0 {
 		return err

@@ -89,7 +89,7 @@ func (s *Session) checkInvitation(raw []byte) (invitation.Signed, error) {
 	if err != nil {
 		return st, err
 	}
-	author, ok := s.org.Device(st.Author)
+	author, ok := s.org.Load().Device(st.Author)
 	if !ok || author.User != s.device.User || st.Organization != s.device.Organization || !st.Check(author.Verify) {
 		return st, fault.Broken(enroll.PromiseInvitation, "the server gives an invitation that no device of yours signed")
 	}
@@ -186,10 +186,10 @@ func (s *Session) Greet(ctx context.Context, t id.Token, codes Codes) (err error
 	if err := s.countAttempt(ctx, t); err != nil {
 		return err
 	}
-	if !s.org.ActiveAt(st.Author, s.org.Position().Index) {
+	if !s.org.Load().ActiveAt(st.Author, s.org.Load().Position().Index) {
 		return fault.WithHint(fault.Errorf(fault.Denied, "the device that signed this invitation was revoked"), "cancel it and invite again")
 	}
-	author, _ := s.org.Device(st.Author)
+	author, _ := s.org.Load().Device(st.Author)
 	g, err := enroll.NewGreeter(enroll.Greeting{
 		Invitation: signed, Author: author.Verify, Organization: s.device.Organization, User: s.device.User, Now: s.now(),
 	})
@@ -284,8 +284,16 @@ func (s *Session) welcome(ctx context.Context, box *mailbox, g *enroll.Greeter) 
 }
 
 // admit appends the newcomer's record.
-func (s *Session) admit(ctx context.Context, st invitation.Statement, c enroll.Claim) (enroll.Welcome, error) {
-	w := enroll.Welcome{Organization: s.device.Organization, Root: s.org.Root(), User: s.device.User}
+func (s *Session) admit(ctx context.Context, st invitation.Statement, c enroll.Claim) (w enroll.Welcome, err error) {
+	err = s.Exclusive(ctx, func(ctx context.Context) error {
+		w, err = s.append(ctx, st, c)
+		return err
+	})
+	return w, err
+}
+
+func (s *Session) append(ctx context.Context, st invitation.Statement, c enroll.Claim) (enroll.Welcome, error) {
+	w := enroll.Welcome{Organization: s.device.Organization, Root: s.org.Load().Root(), User: s.device.User}
 	if st.Type == invitation.ForDevice {
 		w.Opening = s.openings[s.device.User]
 		for _, k := range s.device.UserKeys {
@@ -313,7 +321,7 @@ func (s *Session) admit(ctx context.Context, st invitation.Statement, c enroll.C
 			Opening: canon.Marshal(opening), Invitation: st.Token,
 		}, nil
 	})
-	w.Head = s.org.Position()
+	w.Head = s.org.Load().Position()
 	return w, err
 }
 

@@ -50,9 +50,16 @@ func (s *Session) adoptManifest(signed usermanifest.Signed) error {
 	if err != nil {
 		return err
 	}
-	s.manifest = manifestState{envelope: signed.Envelope, digest: signed.Digest, content: content}
+	s.setManifest(manifestState{envelope: signed.Envelope, digest: signed.Digest, content: content})
 	s.rememberEnrolled()
 	return nil
+}
+
+// setManifest replaces the manifest; who holds the session exclusively calls it.
+func (s *Session) setManifest(m manifestState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.manifest = m
 }
 
 // rememberEnrolled holds on to what the greeter of this device had verified:
@@ -111,20 +118,20 @@ func (s *Session) checkManifestVersion(version uint64, digest [32]byte) error {
 }
 
 func (s *Session) checkManifest(signed usermanifest.Signed) error {
-	here := s.org.Position().Index
-	author, ok := s.org.Device(signed.Author)
+	here := s.org.Load().Position().Index
+	author, ok := s.org.Load().Device(signed.Author)
 	switch {
 	case !ok || author.User != s.device.User || signed.User != s.device.User || !signed.Check(s.device.Organization, author.Verify):
 		return fault.Broken(PromiseManifest, "the user manifest is not signed by a device of this user")
-	case !s.org.ActiveAt(signed.Author, here):
+	case !s.org.Load().ActiveAt(signed.Author, here):
 		return fault.Broken(PromiseManifest, "the user manifest is signed by device %s, which was revoked", signed.Author)
 	case signed.Organization.Index > here:
 		return fault.Broken(verify.RuleKnown.String(), "another device of this user has verified the organization's log up to index %d, and the server gives it up to %d",
 			signed.Organization.Index, here)
-	case !s.org.Contains(signed.Organization):
+	case !s.org.Load().Contains(signed.Organization):
 		return fault.Broken(PromiseOneHistory, "another device of this user has verified another organization log at index %d", signed.Organization.Index)
 	}
-	key, ok := s.org.KeyAt(s.device.User, here)
+	key, ok := s.org.Load().KeyAt(s.device.User, here)
 	if !ok || key.Digest() != signed.Key {
 		return fault.Broken(PromiseManifest, "the user manifest is not sealed to the user's current key")
 	}
@@ -134,6 +141,8 @@ func (s *Session) checkManifest(signed usermanifest.Signed) error {
 // Known returns what the user's devices, or the greeter of this one, have
 // verified of a workspace's log: a position through which it has to pass.
 func (s *Session) Known(w id.Workspace) (usermanifest.Workspace, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	i, ok := find(s.manifest.content.Workspaces, w)
 	if !ok {
 		return usermanifest.Workspace{}, false
@@ -150,6 +159,8 @@ func find(list []usermanifest.Workspace, w id.Workspace) (int, bool) {
 // Verified notes how far a workspace's log is verified, for the user's other
 // devices; organization is the index that was verified before asking for it.
 func (s *Session) Verified(w id.Workspace, head record.Position, organization uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	list := &s.manifest.content.Workspaces
 	i, known := find(*list, w)
 	now := usermanifest.Workspace{Workspace: w, Head: head, Organization: organization}
@@ -166,6 +177,8 @@ func (s *Session) Verified(w id.Workspace, head record.Position, organization ui
 
 // Label returns what the user calls one of the own devices.
 func (s *Session) Label(d id.Device) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	for _, known := range s.manifest.content.Devices {
 		if known.Device == d {
 			return known.Label
@@ -198,9 +211,11 @@ func (s *Session) publishManifest(ctx context.Context) error {
 }
 
 func (s *Session) nameOwnDevice() {
-	if s.org.Position().Index == 0 || s.Label(s.device.Device) == s.device.Label && s.named() {
+	if s.org.Load().Position().Index == 0 || s.Label(s.device.Device) == s.device.Label && s.named() {
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.manifest.content.Devices = slices.Clone(s.manifest.content.Devices)
 	i, known := slices.BinarySearchFunc(s.manifest.content.Devices, s.device.Device, func(d usermanifest.Device, want id.Device) int {
 		return bytes.Compare(d.Device[:], want[:])
@@ -222,7 +237,7 @@ func (s *Session) putManifest(ctx context.Context) error {
 	content := s.manifest.content
 	envelope, err := seal.SealUserManifest(s.device.Organization, usermanifest.Envelope{
 		User: s.device.User, Author: s.device.Device, Version: s.manifest.envelope.Version + 1,
-		Previous: s.manifest.digest, Organization: s.org.Position(),
+		Previous: s.manifest.digest, Organization: s.org.Load().Position(),
 	}, content, s.UserKey())
 	if err != nil {
 		return err
@@ -235,7 +250,7 @@ func (s *Session) putManifest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.manifest = manifestState{envelope: envelope, digest: signed.Digest, content: content}
+	s.setManifest(manifestState{envelope: envelope, digest: signed.Digest, content: content})
 	return s.local.State.Update(ctx, func(tx *store.StateTx) error {
 		return tx.PutUserManifest(store.UserManifest{Version: signed.Version, Digest: signed.Digest, Raw: raw})
 	})
@@ -252,6 +267,8 @@ func (s *Session) mergeManifest(ctx context.Context) error {
 		s.Verified(w.Workspace, w.Head, w.Organization)
 	}
 	s.nameOwnDevice()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.manifest.moved = true
 	return nil
 }

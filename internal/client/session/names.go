@@ -42,7 +42,7 @@ func (s *Session) unnamed() (Person, bool) {
 
 // acceptNames takes up the names of users whose records are here already.
 func (s *Session) acceptNames(ctx context.Context, raw [][]byte) error {
-	openings, err := checkOpenings(s.org, raw)
+	openings, err := checkOpenings(s.org.Load(), raw)
 	if err != nil || len(openings) == 0 {
 		return err
 	}
@@ -57,8 +57,6 @@ func (s *Session) acceptNames(ctx context.Context, raw [][]byte) error {
 	if err != nil {
 		return err
 	}
-	for _, o := range openings {
-		s.openings[o.User] = o
-	}
+	s.keepOpenings(openings)
 	return nil
 }

@@ -40,11 +40,11 @@ func CheckExtends(what string, verified, server record.Position) error {
 
 // Organization returns the newest verified state of the organization's log.
 // It is shared and must not be changed.
-func (s *Session) Organization() *verify.Organization { return s.org }
+func (s *Session) Organization() *verify.Organization { return s.org.Load() }
 
 // organizationName is what messages call the organization.
 func (s *Session) organizationName() string {
-	if name := s.org.Name(); name != "" {
+	if name := s.org.Load().Name(); name != "" {
 		return fmt.Sprintf("organization %q", name)
 	}
 	return "the organization"
@@ -52,10 +52,14 @@ func (s *Session) organizationName() string {
 
 // PullOrganization verifies and remembers what came to the organization's log.
 func (s *Session) PullOrganization(ctx context.Context) error {
+	return s.Exclusive(ctx, s.pullOrganization)
+}
+
+func (s *Session) pullOrganization(ctx context.Context) error {
 	var claimed *record.Position
-	err := s.server.PullOrganization(ctx, s.org.Position().Index, func(b remote.Batch) error {
+	err := s.server.PullOrganization(ctx, s.org.Load().Position().Index, func(b remote.Batch) error {
 		if b.Position != nil && claimed == nil {
-			if err := CheckExtends(s.organizationName(), s.org.Position(), *b.Position); err != nil {
+			if err := CheckExtends(s.organizationName(), s.org.Load().Position(), *b.Position); err != nil {
 				return err
 			}
 			claimed = b.Position
@@ -65,9 +69,9 @@ func (s *Session) PullOrganization(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if claimed != nil && !s.org.Contains(*claimed) {
+	if claimed != nil && !s.org.Load().Contains(*claimed) {
 		return fault.Broken(verify.RuleKnown.String(), "the server said that the log of %s stands at index %d, and gave it up to %d",
-			s.organizationName(), claimed.Index, s.org.Position().Index)
+			s.organizationName(), claimed.Index, s.org.Load().Position().Index)
 	}
 	if err := s.checkPinned(); err != nil {
 		return err
@@ -80,7 +84,7 @@ func (s *Session) acceptOrganization(ctx context.Context, b remote.Batch) error 
 	if len(b.Records) == 0 && len(b.Openings) == 0 {
 		return nil
 	}
-	next := s.org.Clone()
+	next := s.org.Load().Clone()
 	records := make([]store.Record, 0, len(b.Records))
 	for _, raw := range b.Records {
 		step, err := next.Append(raw)
@@ -107,11 +111,18 @@ func (s *Session) acceptOrganization(ctx context.Context, b remote.Batch) error 
 	if err != nil {
 		return err
 	}
-	s.org = next
+	s.org.Store(next)
+	s.keepOpenings(openings)
+	return nil
+}
+
+// keepOpenings takes up openings that were checked.
+func (s *Session) keepOpenings(openings []record.Opening) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, o := range openings {
 		s.openings[o.User] = o
 	}
-	return nil
 }
 
 // checkOpenings decodes openings and compares each with the commitment in the
@@ -150,19 +161,19 @@ func checkOpening(o *verify.Organization, opening record.Opening) error {
 // device was told at enrollment, and names the device with its own keys.
 func (s *Session) checkPinned() error {
 	pinned := s.device.Enrolled.Organization
-	if !s.org.Contains(pinned) {
-		at := s.org.Position()
+	if !s.org.Load().Contains(pinned) {
+		at := s.org.Load().Position()
 		if at.Index >= pinned.Index {
 			return fault.Broken(PromiseOneHistory, "the log of %s does not pass through index %d, which this device was told at enrollment",
 				s.organizationName(), pinned.Index)
 		}
 		return CheckExtends(s.organizationName(), pinned, at)
 	}
-	own, ok := s.org.Device(s.device.Device)
+	own, ok := s.org.Load().Device(s.device.Device)
 	if !ok || own.User != s.device.User || !hasKeys(own, s.device.Keys()) {
 		return fault.Broken(PromiseIdentity, "the log of %s does not name this device with its own keys", s.organizationName())
 	}
-	if !s.org.ActiveAt(s.device.Device, s.org.Position().Index) {
+	if !s.org.Load().ActiveAt(s.device.Device, s.org.Load().Position().Index) {
 		return fault.WithHint(fault.Errorf(fault.Denied, "this device, or its user, was revoked in %s", s.organizationName()),
 			"what it holds stays readable; ask an administrator for a new invitation")
 	}
@@ -189,7 +200,7 @@ func (s *Session) AuditOrganization(ctx context.Context) (*verify.Organization, 
 	if err != nil {
 		return nil, fmt.Errorf("verify %s: %w", s.organizationName(), err)
 	}
-	if mine := s.org.Position(); !fresh.Contains(mine) {
+	if mine := s.org.Load().Position(); !fresh.Contains(mine) {
 		if fresh.Position().Index <= mine.Index {
 			return nil, CheckExtends(s.organizationName(), mine, fresh.Position())
 		}
@@ -214,11 +225,15 @@ const maxTries = 20
 // AppendOrganization appends a record. Where another record took its place, it
 // pulls and asks for a new draft.
 func (s *Session) AppendOrganization(ctx context.Context, draft func(*verify.Organization) (Draft, error)) error {
+	return s.Exclusive(ctx, func(ctx context.Context) error { return s.appendOrganization(ctx, draft) })
+}
+
+func (s *Session) appendOrganization(ctx context.Context, draft func(*verify.Organization) (Draft, error)) error {
 	if err := s.Settle(ctx); err != nil {
 		return err
 	}
 	for try := 0; ; try++ {
-		d, err := draft(s.org)
+		d, err := draft(s.org.Load())
 		if err != nil {
 			return err
 		}
@@ -233,9 +248,9 @@ func (s *Session) AppendOrganization(ctx context.Context, draft func(*verify.Org
 }
 
 func (s *Session) appendDraft(ctx context.Context, d Draft) error {
-	seq := s.org.Sequence(s.device.Device) + 1
-	raw := s.Sign(record.OrganizationLog(s.org.Root()), record.Seen{Organization: s.org.Position()}, seq, s.org.Time(), d.Payload)
-	if _, err := s.org.Clone().Append(raw); err != nil {
+	seq := s.org.Load().Sequence(s.device.Device) + 1
+	raw := s.Sign(record.OrganizationLog(s.org.Load().Root()), record.Seen{Organization: s.org.Load().Position()}, seq, s.org.Load().Time(), d.Payload)
+	if _, err := s.org.Load().Clone().Append(raw); err != nil {
 		return err // refuse here what the server would
 	}
 	_, err := s.Send(ctx, id.Workspace{}, Request{
@@ -244,7 +259,7 @@ func (s *Session) appendDraft(ctx context.Context, d Draft) error {
 	if err == nil {
 		err = s.PullOrganization(ctx)
 	}
-	if err == nil && s.org.Sequence(s.device.Device) < seq {
+	if err == nil && s.org.Load().Sequence(s.device.Device) < seq {
 		err = fault.Broken(verify.RuleSequence.String(), "the server took a record into the log of %s, or said so, and gives the log without it", s.organizationName())
 	}
 	return err

@@ -45,6 +45,16 @@ type Sealed struct {
 // what follows from the position, in the update that ends the keeping.
 func (s *Session) Send(ctx context.Context, log id.Workspace, r Request,
 	accepted func(*store.StateTx, record.Position) error,
+) (at record.Position, err error) {
+	err = s.Exclusive(ctx, func(ctx context.Context) error {
+		at, err = s.send(ctx, log, r, accepted)
+		return err
+	})
+	return at, err
+}
+
+func (s *Session) send(ctx context.Context, log id.Workspace, r Request,
+	accepted func(*store.StateTx, record.Position) error,
 ) (record.Position, error) {
 	p := store.Pending{Workspace: log, Digest: sha256.Sum256(r.Record), Request: canon.Marshal(r)}
 	err := s.local.State.Update(ctx, func(tx *store.StateTx) (err error) {
@@ -111,7 +121,9 @@ func answered(err error) bool {
 // Settle sends again what an earlier process, or an earlier attempt, left
 // without an answer. A refusal settles it too: the work behind it is done
 // anew, on what the log holds by then. Nothing new is signed before.
-func (s *Session) Settle(ctx context.Context) error {
+func (s *Session) Settle(ctx context.Context) error { return s.Exclusive(ctx, s.settle) }
+
+func (s *Session) settle(ctx context.Context) error {
 	if s.settled {
 		return nil
 	}

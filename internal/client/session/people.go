@@ -21,7 +21,7 @@ type Person struct {
 // People returns all users, in the order of adding.
 func (s *Session) People() []Person {
 	var all []Person
-	for _, u := range s.org.Users() {
+	for _, u := range s.org.Load().Users() {
 		all = append(all, s.person(u))
 	}
 	return all
@@ -29,17 +29,21 @@ func (s *Session) People() []Person {
 
 // Person returns the user with this id.
 func (s *Session) Person(u id.User) (Person, bool) {
-	user, ok := s.org.User(u)
+	user, ok := s.org.Load().User(u)
 	return s.person(user), ok
 }
 
 func (s *Session) person(u verify.User) Person {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	o := s.openings[u.ID]
 	return Person{User: u, Email: o.Email, Name: o.Name}
 }
 
 // EmailOf returns a user's e-mail address, or the id where it is not known.
 func (s *Session) EmailOf(u id.User) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	if o, ok := s.openings[u]; ok {
 		return o.Email
 	}
@@ -54,7 +58,7 @@ func (s *Session) Self() Person {
 
 // Profile returns the own user's present profile.
 func (s *Session) Profile() record.Profile {
-	return s.org.ProfileAt(s.device.User, s.org.Position().Index)
+	return s.org.Load().ProfileAt(s.device.User, s.org.Load().Position().Index)
 }
 
 // Find returns the unrevoked user with an e-mail address. Where two claim it,

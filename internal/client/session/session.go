@@ -8,13 +8,17 @@
 // first sent until it is answered, and sent again byte for byte, so that a
 // lost reply never makes a second record.
 //
-// A Session belongs to one goroutine, save where a method says otherwise.
+// A Session serves many goroutines. Whatever changes what it remembers, or
+// signs, is done by one at a time, see [Session.Exclusive]; to read what is
+// verified waits for nobody.
 package session
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"parsec/internal/base/fault"
@@ -43,17 +47,27 @@ type Session struct {
 	server *remote.Client
 	now    func() time.Time
 
-	org      *verify.Organization
-	openings map[id.User]record.Opening
-	manifest manifestState
+	// lock holds a token while somebody works exclusively. What follows is
+	// changed by them only.
+	lock chan struct{}
+	// org is the newest verified state, which is replaced and never changed.
+	org atomic.Pointer[verify.Organization]
 	// settled says that nothing of an earlier process waits for its answer.
 	settled bool
+	// mu guards what follows, for those who read without the lock, and shared.
+	mu       sync.RWMutex
+	openings map[id.User]record.Opening
+	manifest manifestState
+	shared   map[any]any
 }
 
 // Open opens the session of an unlocked device with its local store, which
 // Close closes. It does not talk to the server yet.
 func Open(ctx context.Context, d *device.Device, local *store.Store, cfg Config) (*Session, error) {
-	s := &Session{device: d, local: local, now: cfg.Now, openings: map[id.User]record.Opening{}}
+	s := &Session{
+		device: d, local: local, now: cfg.Now, lock: make(chan struct{}, 1),
+		openings: map[id.User]record.Opening{}, shared: map[any]any{},
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -72,16 +86,18 @@ func Open(ctx context.Context, d *device.Device, local *store.Store, cfg Config)
 
 // restore takes up what the device remembers.
 func (s *Session) restore(ctx context.Context) error {
-	s.org = verify.NewOrganization(s.device.Organization)
+	s.org.Store(verify.NewOrganization(s.device.Organization))
 	remembered, found, err := s.local.State.Organization(ctx)
 	if err != nil {
 		return err
 	}
 	if found {
-		if s.org, err = verify.RestoreOrganization(remembered.Snapshot); err != nil {
+		restored, err := verify.RestoreOrganization(remembered.Snapshot)
+		if err != nil {
 			return err
 		}
-		if s.org.Fingerprint() != s.device.Organization {
+		s.org.Store(restored)
+		if s.org.Load().Fingerprint() != s.device.Organization {
 			return fault.Errorf(fault.Failed, "the local store is that of another organization")
 		}
 	}
@@ -99,10 +115,51 @@ func (s *Session) restore(ctx context.Context) error {
 	return s.restoreManifest(ctx)
 }
 
+// holding marks a context whose owner works exclusively in a session.
+type holding struct{ s *Session }
+
+// Exclusive calls do while nobody else changes what the session and its
+// workspaces remember, or signs. All methods that do so ask for this themselves,
+// and what they are called with says that it is granted already: do passes its
+// context on, to calls that end before it. Transfers of content go outside.
+func (s *Session) Exclusive(ctx context.Context, do func(context.Context) error) error {
+	if ctx.Value(holding{s}) != nil {
+		return do(ctx)
+	}
+	select {
+	case s.lock <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-s.lock }()
+	return do(context.WithValue(ctx, holding{s}, true))
+}
+
+// Share returns what is kept with the session under a key. It is made on the
+// first call, by one caller at a time, and lasts as long as the session.
+func (s *Session) Share(ctx context.Context, key any, make func(context.Context) (any, error)) (shared any, err error) {
+	err = s.Exclusive(ctx, func(ctx context.Context) error {
+		s.mu.RLock()
+		shared = s.shared[key]
+		s.mu.RUnlock()
+		if shared != nil {
+			return nil
+		}
+		if shared, err = make(ctx); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.shared[key] = shared
+		return nil
+	})
+	return shared, err
+}
+
 // Close tells the user's other devices what was verified, if that is due, and
 // closes the local store. The session is closed whatever it returns.
 func (s *Session) Close(ctx context.Context) error {
-	err := s.publishManifest(ctx)
+	err := s.Exclusive(ctx, s.publishManifest)
 	s.server.Close()
 	return errors.Join(err, s.local.Close())
 }
@@ -134,7 +191,9 @@ func (s *Session) Sign(log record.LogID, seen record.Seen, seq uint64, notBefore
 // Sync brings the organization up to date: what an earlier process left
 // unanswered is sent again, the organization's log is pulled, and the user's
 // other devices are heard.
-func (s *Session) Sync(ctx context.Context) error {
+func (s *Session) Sync(ctx context.Context) error { return s.Exclusive(ctx, s.sync) }
+
+func (s *Session) sync(ctx context.Context) error {
 	if err := s.PullOrganization(ctx); err != nil {
 		return err
 	}

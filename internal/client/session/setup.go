@@ -342,10 +342,10 @@ func (p Place) enter(ctx context.Context, d *device.Device, w enroll.Welcome, n 
 		return nil, err
 	}
 	if err = h.PullOrganization(ctx); err == nil {
-		err = checkOpening(h.org, w.Opening)
+		err = checkOpening(h.org.Load(), w.Opening)
 	}
 	if err == nil {
-		d.OrganizationName = h.org.Name()
+		d.OrganizationName = h.org.Load().Name()
 		err = d.Create(device.Path(p.Home, d.Device), n.Lock)
 	}
 	if err != nil {

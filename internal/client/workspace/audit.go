@@ -66,7 +66,7 @@ func auditRecord(o *verify.Organization, w *verify.Workspace, h *history, raw []
 // compare checks that the log which was read again passes through what this
 // device remembers.
 func (w *Workspace) compare(fresh *verify.Workspace, h *history) error {
-	mine := w.log.Position()
+	mine := w.Log().Position()
 	if fresh.Position().Index <= mine.Index {
 		return session.CheckExtends(w.what(), mine, fresh.Position())
 	}

@@ -50,7 +50,7 @@ func (w *Workspace) MayWrite() error {
 	if err := w.need(record.RoleContributor, "write"); err != nil {
 		return err
 	}
-	if w.log.Archived() {
+	if w.Log().Archived() {
 		return fault.WithHint(fault.Errorf(fault.Denied, "cannot write: %s is archived", w.what()), "an owner can take it back into use")
 	}
 	return nil
@@ -60,6 +60,10 @@ func (w *Workspace) MayWrite() error {
 // has a new proposal made of what there is then. A rotation that is due comes
 // before it.
 func (w *Workspace) Commit(ctx context.Context, propose func(context.Context) (*Proposal, error)) error {
+	return w.session.Exclusive(ctx, func(ctx context.Context) error { return w.commitWhat(ctx, propose) })
+}
+
+func (w *Workspace) commitWhat(ctx context.Context, propose func(context.Context) (*Proposal, error)) error {
 	if err := w.MayWrite(); err != nil {
 		return err
 	}
@@ -155,7 +159,7 @@ func (w *Workspace) commit(ctx context.Context, p *Proposal) error {
 	if at != next.Position() {
 		return w.pullOwn(ctx, next) // others' commits came in between; ours is behind them
 	}
-	w.log = next
+	w.set(func() { w.log = next })
 	for i := range versions {
 		versions[i].Index = at.Index
 	}

@@ -13,37 +13,39 @@ import (
 
 // Key returns the key of a generation of the log, which counts from 1.
 func (w *Workspace) Key(ctx context.Context, generation uint64) (seal.WorkspaceKey, error) {
-	if k, ok := w.keys[generation]; ok {
+	if k, ok := w.key(generation); ok {
 		return k, nil
 	}
-	generations := w.log.Generations()
+	w.fetching.Lock()
+	defer w.fetching.Unlock()
+	generations := w.Log().Generations()
 	newest := uint64(len(generations))
 	if generation == 0 || generation > newest {
 		return seal.WorkspaceKey{}, fault.Errorf(fault.Invalid, "%s has no generation %d of its key", w.what(), generation)
 	}
-	if _, ok := w.keys[newest]; !ok {
+	if _, ok := w.key(newest); !ok {
 		if err := w.fetchKeys(ctx); err != nil {
 			return seal.WorkspaceKey{}, err
 		}
 	}
 	// From the newest key that opens, the backlinks lead to the whole past.
 	for g := newest; g > generation; {
-		k, ok := w.keys[g]
+		k, ok := w.key(g)
 		if !ok {
 			g--
 			continue
 		}
 		links := generations[g-1].Links
-		if _, ok := w.keys[links]; !ok && links > 0 {
+		if _, ok := w.key(links); !ok && links > 0 {
 			earlier, err := k.OpenBacklink(links, generations[links-1].Commitment, generations[g-1].Backlink)
 			if err != nil {
 				return seal.WorkspaceKey{}, w.blame(generations[g-1].Author, err)
 			}
-			w.keys[links] = earlier
+			w.set(func() { w.keys[links] = earlier })
 		}
 		g--
 	}
-	k, ok := w.keys[generation]
+	k, ok := w.key(generation)
 	if !ok {
 		return k, fault.WithHint(fault.Errorf(fault.Denied, "no key of generation %d of %s is sealed to you", generation, w.what()),
 			"ask one of its owners or managers to rotate its key")
@@ -51,9 +53,17 @@ func (w *Workspace) Key(ctx context.Context, generation uint64) (seal.WorkspaceK
 	return k, nil
 }
 
+// key returns a key that is here.
+func (w *Workspace) key(generation uint64) (seal.WorkspaceKey, bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	k, ok := w.keys[generation]
+	return k, ok
+}
+
 // Newest returns the key under which things are sealed now.
 func (w *Workspace) Newest(ctx context.Context) (seal.WorkspaceKey, error) {
-	return w.Key(ctx, w.log.Generation())
+	return w.Key(ctx, w.Log().Generation())
 }
 
 // blame adds who is responsible to an error about something validly signed.
@@ -83,8 +93,9 @@ func (w *Workspace) fetchKeys(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", w.what(), err)
 	}
 	var failed error
+	present := w.Log().Generation()
 	for _, g := range grants {
-		if _, have := w.keys[g.Generation]; have || g.Generation == 0 || g.Generation > w.log.Generation() {
+		if _, have := w.key(g.Generation); have || g.Generation == 0 || g.Generation > present {
 			continue
 		}
 		k, err := w.openGrant(named, g)
@@ -92,7 +103,7 @@ func (w *Workspace) fetchKeys(ctx context.Context) error {
 			failed = err
 			continue
 		}
-		w.keys[g.Generation] = k
+		w.set(func() { w.keys[g.Generation] = k })
 		err = w.session.Local().State.Update(ctx, func(tx *store.StateTx) error {
 			return tx.PutKeys(w.id, store.Key{Generation: g.Generation, Key: k.Key, Grant: g.Sealed})
 		})
@@ -100,8 +111,8 @@ func (w *Workspace) fetchKeys(ctx context.Context) error {
 			return err
 		}
 	}
-	newest := w.log.Generation()
-	if _, have := w.keys[newest]; have {
+	newest := present
+	if _, have := w.key(newest); have {
 		return nil
 	}
 	if n, ok := named[newest]; ok && failed == nil && w.opens(n) {
@@ -125,7 +136,7 @@ func (w *Workspace) openGrant(named map[uint64]grantTo, g remote.Grant) (seal.Wo
 	if !ok {
 		return seal.WorkspaceKey{}, fault.Errorf(fault.Denied, "generation %d of the key of %s is sealed to a key that this device does not have", g.Generation, w.what())
 	}
-	k, err := w.Place().OpenGrant(own, g.Generation, w.log.Generations()[g.Generation-1].Commitment, n.grant, g.Sealed)
+	k, err := w.Place().OpenGrant(own, g.Generation, w.Log().Generations()[g.Generation-1].Commitment, n.grant, g.Sealed)
 	if err != nil {
 		return k, w.blame(n.author, err)
 	}
@@ -138,8 +149,8 @@ func (w *Workspace) openGrant(named map[uint64]grantTo, g remote.Grant) (seal.Wo
 func (w *Workspace) namedGrants(ctx context.Context) (map[uint64]grantTo, error) {
 	named := map[uint64]grantTo{}
 	generation, from := uint64(0), uint64(0)
-	for i, g := range w.log.Generations() {
-		if _, have := w.keys[uint64(i+1)]; have {
+	for i, g := range w.Log().Generations() {
+		if _, have := w.key(uint64(i + 1)); have {
 			generation, from = uint64(i+1), g.Index
 		}
 	}
@@ -195,12 +206,13 @@ func (w *Workspace) openName(ctx context.Context) error {
 	if err == nil {
 		name, err = k.OpenName(sealed)
 	}
-	if w.nameless = err; fault.Is(err, fault.Invalid) || fault.Is(err, fault.Denied) {
+	w.set(func() { w.nameless = err })
+	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.Denied) {
 		return nil
 	}
 	if err != nil || name == w.name {
 		return err
 	}
-	w.name = name
+	w.set(func() { w.name = name })
 	return w.remember(ctx, w.log, nil, w.asked)
 }

@@ -41,6 +41,10 @@ func List(ctx context.Context, s *session.Session) ([]*Workspace, error) {
 // follow pulls the log where the server says that it moved, or says less than
 // it did.
 func (w *Workspace) follow(ctx context.Context, index uint64) error {
+	return w.session.Exclusive(ctx, func(ctx context.Context) error { return w.followTo(ctx, index) })
+}
+
+func (w *Workspace) followTo(ctx context.Context, index uint64) error {
 	known, _ := w.session.Known(w.id)
 	if at := w.log.Position().Index; at == index && index > 0 && known.Head.Index <= at {
 		if w.name == "" { // what it takes to open was not to be had before
@@ -64,7 +68,7 @@ func Find(ctx context.Context, s *session.Session, name string) (*Workspace, err
 	}
 	var found []*Workspace
 	for _, w := range all {
-		if w.name == name || w.id.String() == name {
+		if w.Name() == name || w.id.String() == name {
 			found = append(found, w)
 		}
 	}
@@ -76,13 +80,23 @@ func Find(ctx context.Context, s *session.Session, name string) (*Workspace, err
 			return nil, denied
 		}
 		for _, w := range all {
-			if w.name == "" && w.nameless != nil {
-				return nil, fault.Errorf(fault.NotFound, "no workspace %q, unless it is %s, which does not open: %w", name, w.id, w.nameless)
+			if why := w.namelessness(); why != nil {
+				return nil, fault.Errorf(fault.NotFound, "no workspace %q, unless it is %s, which does not open: %w", name, w.id, why)
 			}
 		}
 		return nil, fault.WithHint(fault.Errorf(fault.NotFound, "no workspace %q", name), "`parsec workspace list` shows those you are a member of")
 	}
 	return nil, fault.WithHint(fault.Errorf(fault.Conflict, "%d workspaces are called %q", len(found), name), "use the id that `parsec workspace list` shows")
+}
+
+// namelessness returns why the workspace has no name, nil if it has one.
+func (w *Workspace) namelessness() error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.name != "" {
+		return nil
+	}
+	return w.nameless
 }
 
 // remembered opens the one workspace that this device knows by a name or id,

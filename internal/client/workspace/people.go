@@ -88,6 +88,10 @@ func (w *Workspace) rotation(ctx context.Context, less id.User) (record.Rotation
 // retry appends the record that draft makes, other than a commit. Where others
 // were first it pulls and has another made.
 func (w *Workspace) retry(ctx context.Context, draft func() (record.Payload, *outgoing, error)) error {
+	return w.session.Exclusive(ctx, func(ctx context.Context) error { return w.appendDraft(ctx, draft) })
+}
+
+func (w *Workspace) appendDraft(ctx context.Context, draft func() (record.Payload, *outgoing, error)) error {
 	for try := 0; ; try++ {
 		p, out, err := draft()
 		if err != nil || p == nil {
@@ -126,9 +130,9 @@ func (w *Workspace) appendRecord(ctx context.Context, p record.Payload, out *out
 		return w.pullOwn(ctx, next)
 	}
 	key := out.key
-	w.keys[key.Generation] = key
+	w.set(func() { w.keys[key.Generation] = key })
 	if err := w.pullOwn(ctx, next); err != nil {
-		delete(w.keys, key.Generation)
+		w.set(func() { delete(w.keys, key.Generation) })
 		return err
 	}
 	return w.session.Local().State.Update(ctx, func(tx *store.StateTx) error {
@@ -157,9 +161,10 @@ type Member struct {
 // Members returns the members, without those who were revoked.
 func (w *Workspace) Members() []Member {
 	o := w.session.Organization()
+	log := w.Log()
 	var all []Member
-	for _, m := range w.log.Members() {
-		if role := w.log.Role(o, m.User, o.Position().Index); role != record.RoleNone {
+	for _, m := range log.Members() {
+		if role := log.Role(o, m.User, o.Position().Index); role != record.RoleNone {
 			p, _ := w.session.Person(m.User)
 			all = append(all, Member{p, role})
 		}
@@ -226,7 +231,7 @@ func (w *Workspace) setRole(ctx context.Context, p session.Person, role record.R
 
 // stored returns the role that the log gave a user.
 func (w *Workspace) stored(u id.User) record.Role {
-	for _, m := range w.log.Members() {
+	for _, m := range w.Log().Members() {
 		if m.User == u {
 			return m.Role
 		}

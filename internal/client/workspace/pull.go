@@ -17,6 +17,10 @@ import (
 // PullLog verifies and remembers what came to the workspace's log. The
 // organization's log is to be pulled before.
 func (w *Workspace) PullLog(ctx context.Context) error {
+	return w.session.Exclusive(ctx, w.pullLog)
+}
+
+func (w *Workspace) pullLog(ctx context.Context) error {
 	asked := w.session.Organization().Position().Index
 	var claimed *record.Position
 	err := w.session.Server().PullWorkspace(ctx, w.id, w.log.Position().Index, func(b remote.Batch) error {
@@ -98,7 +102,7 @@ func (w *Workspace) accept(ctx context.Context, raw [][]byte) error {
 // noteAuthor notes when another user was heard last.
 func (w *Workspace) noteAuthor(r *record.Record) {
 	if d, _ := w.session.Organization().Device(r.Author); d.User != w.session.Device().User {
-		w.othersSeen = max(w.othersSeen, r.Time)
+		w.set(func() { w.othersSeen = max(w.othersSeen, r.Time) })
 	}
 }
 
@@ -110,7 +114,7 @@ func (w *Workspace) remember(ctx context.Context, next *verify.Workspace, record
 	if err != nil {
 		return err
 	}
-	w.log, w.asked = next, asked
+	w.set(func() { w.log, w.asked = next, asked })
 	return nil
 }
 

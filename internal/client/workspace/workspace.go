@@ -4,12 +4,14 @@
 // keys, rotates them when that is due, and commits changes. What the entries
 // mean to each other, as files in folders, is the business of package files.
 //
-// A Workspace belongs to one goroutine.
+// A Workspace serves many goroutines: its session's lock sees to it that one at
+// a time changes what is verified, and who only reads does not wait for that.
 package workspace
 
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"parsec/internal/base/fault"
@@ -25,7 +27,12 @@ import (
 type Workspace struct {
 	session *session.Session
 	id      id.Workspace
-	log     *verify.Workspace
+	// fetching is held while keys are asked for.
+	fetching sync.Mutex
+	// mu guards what follows. Only who holds the session exclusively changes it,
+	// but for keys, and reads it without mu.
+	mu  sync.RWMutex
+	log *verify.Workspace
 	// asked is the organization index that was verified before asking for log.
 	asked uint64
 	// mark is what the cache reflects.
@@ -40,8 +47,17 @@ type Workspace struct {
 	othersSeen int64
 }
 
-// open takes up what the device remembers of a workspace, which may be nothing.
+// open returns the one workspace with this id in a session.
 func open(ctx context.Context, s *session.Session, w id.Workspace) (*Workspace, error) {
+	shared, err := s.Share(ctx, w, func(ctx context.Context) (any, error) { return restore(ctx, s, w) })
+	if err != nil {
+		return nil, err
+	}
+	return shared.(*Workspace), nil
+}
+
+// restore takes up what the device remembers of a workspace, which may be nothing.
+func restore(ctx context.Context, s *session.Session, w id.Workspace) (*Workspace, error) {
 	ws := &Workspace{session: s, id: w, keys: map[uint64]seal.WorkspaceKey{}}
 	ws.log = verify.NewWorkspace(s.Device().Organization, w)
 	kept, found, err := s.Local().State.Workspace(ctx, w)
@@ -72,7 +88,11 @@ func (w *Workspace) Session() *session.Session { return w.session }
 
 // Log returns the verified state of the workspace's log. It is shared and
 // must not be changed.
-func (w *Workspace) Log() *verify.Workspace { return w.log }
+func (w *Workspace) Log() *verify.Workspace {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.log
+}
 
 // Place returns what everything sealed for the workspace is bound to.
 func (w *Workspace) Place() seal.Place {
@@ -81,6 +101,8 @@ func (w *Workspace) Place() seal.Place {
 
 // Name returns the workspace's name, or its id while no key opens the name.
 func (w *Workspace) Name() string {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
 	if w.name == "" {
 		return w.id.String()
 	}
@@ -91,6 +113,8 @@ func (w *Workspace) Name() string {
 // that withholds everything new cannot be told from silence at once; a person
 // who expected news can tell from this.
 func (w *Workspace) OthersSeen() (time.Time, bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
 	return time.Unix(0, w.othersSeen), w.othersSeen != 0
 }
 
@@ -100,7 +124,7 @@ func (w *Workspace) what() string { return fmt.Sprintf("workspace %q", w.Name())
 // Role returns the own user's role at what is verified of both logs.
 func (w *Workspace) Role() record.Role {
 	o := w.session.Organization()
-	return w.log.Role(o, w.session.Device().User, o.Position().Index)
+	return w.Log().Role(o, w.session.Device().User, o.Position().Index)
 }
 
 // need fails unless the own role is at least the given one.
@@ -159,7 +183,7 @@ func (w *Workspace) cacheVersions(ctx context.Context, versions []store.Version,
 		return tx.PutMark(mark)
 	})
 	if err == nil {
-		w.mark = mark
+		w.set(func() { w.mark = mark })
 	}
 	return err
 }
@@ -198,16 +222,35 @@ func versionsOf(step *verify.Step) []store.Version {
 	return versions
 }
 
+// set changes what others read meanwhile.
+func (w *Workspace) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
 // Behind reports whether the verified log names manifests that the cache may
 // not hold.
-func (w *Workspace) Behind() bool { return w.mark.Manifests < w.log.Position().Index }
+func (w *Workspace) Behind() bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.mark.Manifests < w.log.Position().Index
+}
 
 // Mark returns what the cache reflects of the workspace.
-func (w *Workspace) Mark() store.Mark { return w.mark }
+func (w *Workspace) Mark() store.Mark {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.mark
+}
 
 // Cache writes what follows from the verified log into the cache, and moves
 // its mark where move is not nil.
 func (w *Workspace) Cache(ctx context.Context, move func(*store.Mark), apply func(*store.CacheTx) error) error {
+	return w.session.Exclusive(ctx, func(ctx context.Context) error { return w.cache(ctx, move, apply) })
+}
+
+func (w *Workspace) cache(ctx context.Context, move func(*store.Mark), apply func(*store.CacheTx) error) error {
 	mark := w.mark
 	if move != nil {
 		move(&mark)
@@ -219,7 +262,7 @@ func (w *Workspace) Cache(ctx context.Context, move func(*store.Mark), apply fun
 		return tx.PutMark(mark)
 	})
 	if err == nil {
-		w.mark = mark
+		w.set(func() { w.mark = mark })
 	}
 	return err
 }
