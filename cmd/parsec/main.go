@@ -24,10 +24,15 @@ func run(ring device.Keyring) int {
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer restore()
 	defer context.AfterFunc(ctx, restore)()
+	executable, err := os.Executable()
+	if err != nil {
+		executable = os.Args[0]
+	}
 	return cli.Run(ctx, cli.Program{
-		Args:  os.Args[1:],
+		Args: os.Args[1:], Name: os.Args[0], Executable: executable,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Environment: os.LookupEnv,
+		Variables:   os.Environ(),
 		Proxy:       http.ProxyFromEnvironment,
 		Keyring:     ring,
 		Extra:       []*cobra.Command{demo.Command()},

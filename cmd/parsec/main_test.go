@@ -79,7 +79,7 @@ func TestScripts(t *testing.T) {
 				Files: []string{path},
 				Setup: s.setup,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"exits": exits, "get": get, "keys": keys, "enroll": enroll, "hold": hold, "await-holder": awaitHolder,
+					"exits": exits, "get": get, "keys": keys, "enroll": enroll, "hold": hold, "await-holder": awaitHolder, "kill-agent": killAgent,
 					"stop-server": s.stop, "start-server": s.start, "start-empty-server": s.startEmpty,
 					"backup-server": s.backup, "restore-server": s.restore,
 					"damage-blocks": s.damage,
@@ -108,7 +108,44 @@ func (s *script) setup(env *testscript.Env) error {
 		"PARSEC_HOME="+filepath.Join(work, "alice"),
 		"TEST_KEYRING="+work+"/keyring", "PARSEC_KEYRING=true", noRaceSleep,
 	)
+	env.Defer(func() { killAgents(work) })
 	return os.Mkdir(work+"/keyring", 0o700)
+}
+
+// killAgents ends agents that a script left in the background.
+func killAgents(work string) {
+	found, _ := filepath.Glob(filepath.Join(work, "*", "local", "*", "holder"))
+	for _, path := range found {
+		var h home.Holder
+		text, err := os.ReadFile(path)
+		if err != nil || json.Unmarshal(text, &h) != nil || !h.Stays || h.Process == os.Getpid() {
+			continue
+		}
+		if p, err := os.FindProcess(h.Process); err == nil {
+			_ = p.Kill() // it may have ended by itself
+		}
+	}
+}
+
+// killAgent kills the agent of a home without a warning, and waits until its
+// lock is free.
+func killAgent(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	all, err := device.List(dir)
+	ts.Check(err)
+	killAgents(filepath.Dir(dir))
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range 3000 {
+		claim, err := home.Hold(dir, all[0].Device, home.Holder{Command: "test", Process: os.Getpid()})
+		if err == nil {
+			// Only the lock is given back: everything else stays as the killed process left it.
+			ts.Check(claim.Release())
+			return
+		}
+		<-tick.C
+	}
+	ts.Fatalf("the device in %s is still held", args[0])
 }
 
 // stop stops the server.

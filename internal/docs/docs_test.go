@@ -65,8 +65,8 @@ func TestTheDocsNameOnlyCommandsThatExist(t *testing.T) {
 			known[m[1]] = true
 		}
 	}
-	// At the beginning of inline code, or of a line of a block.
-	command := regexp.MustCompile("(?m)(?:`|^(?: {4})?(?:ExecStart=)?(?:/\\S*/)?)(parsec(?:-server)? )(?:--home \\S+ )?([a-z-]+)( [a-z-]+)?")
+	// At the beginning of inline code, or of a line of a block. A flag is no command.
+	command := regexp.MustCompile("(?m)(?:`|^(?: {4})?(?:ExecStart=)?(?:/\\S*/)?)(parsec(?:-server)? )(?:--home \\S+ )?([a-z-]+)( [a-z][a-z-]*)?")
 	for _, page := range pages {
 		for _, m := range command.FindAllStringSubmatch(code(read(t, page)), -1) {
 			first, second := m[1]+m[2], m[1]+m[2]+m[3]

@@ -53,12 +53,14 @@ func floors() []floor {
 		}},
 		{name: "3 remote and store", side: "client", adapters: true, packages: []string{
 			"internal/client/remote", "internal/client/store", "internal/client/home", "internal/client/journal", "internal/client/blockcache",
+			"internal/client/socket",
 		}},
 		{name: "4 session", side: "client", packages: []string{"internal/client/transfer", "internal/client/session"}},
 		{name: "5 workspace", side: "client", packages: []string{"internal/client/workspace"}},
 		{name: "6 mirror", side: "client", packages: []string{"internal/client/mirror"}},
 		{name: "7 files", side: "client", packages: []string{"internal/client/files", "internal/client/demo"}},
-		{name: "8 command line", side: "client", packages: []string{"internal/client/cli", "internal/client/cli/terminal"}},
+		{name: "8 agent", side: "client", packages: []string{"internal/client/agent"}},
+		{name: "9 command line", side: "client", packages: []string{"internal/client/cli", "internal/client/cli/terminal"}},
 
 		{name: "programs", packages: []string{"cmd/*", "internal/bench"}},
 	}

@@ -9,6 +9,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/client/agent"
 	"parsec/internal/client/cli/terminal"
 	"parsec/internal/client/device"
 	"parsec/internal/cmdline"
@@ -31,6 +33,12 @@ type Program struct {
 	Stdin, Stdout, Stderr *os.File
 	// Environment returns a variable's value.
 	Environment func(string) (string, bool)
+	// Variables are all variables, as NAME=VALUE.
+	Variables []string
+	// Executable is the program's file, and Name what it was called as.
+	Executable, Name string
+	// Directory is where relative local paths begin; "" for the process' own.
+	Directory string
 	// Proxy chooses the proxy of a request; nil for none.
 	Proxy func(*http.Request) (*url.URL, error)
 	// Keyring keeps the keys of devices that are closed by it.
@@ -43,13 +51,21 @@ type Program struct {
 // as by a signal, ends it in an orderly way.
 func Run(ctx context.Context, p Program) int {
 	r := &run{Program: p, console: terminal.New(p.Stdin, p.Stdout, p.Stderr)}
+	return r.execute(ctx)
+}
+
+// execute runs the command and returns its exit status.
+func (r *run) execute(ctx context.Context) int {
 	root := r.root()
-	root.SetArgs(p.Args)
-	root.SetOut(p.Stdout)
-	root.SetErr(p.Stderr)
+	root.SetArgs(r.Args)
+	root.SetOut(r.Stdout)
+	root.SetErr(r.Stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return fault.ExitDone
+	}
+	if elsewhere, ok := errors.AsType[ranElsewhere](err); ok {
+		return elsewhere.status
 	}
 	if ctx.Err() != nil && !fault.Is(err, fault.Integrity) {
 		err = interrupted(err)
@@ -57,7 +73,7 @@ func Run(ctx context.Context, p Program) int {
 	if fault.Is(err, fault.Integrity) {
 		err = fault.WithHint(err, "nothing of it was believed; the server was put back to an older state or shows something false: tell whoever runs it, and the others")
 	}
-	cmdline.Complain(p.Stderr, "parsec", err, r.verbose)
+	cmdline.Complain(r.Stderr, "parsec", err, r.verbose)
 	return fault.Exit(err)
 }
 
@@ -76,6 +92,9 @@ func interrupted(err error) error {
 type run struct {
 	Program
 	console *terminal.Console
+	// agent holds the device where another process gave the command, and is nil
+	// where this one was started with it.
+	agent *agent.Agent
 
 	// The global flags.
 	home, device, passwordFile string
@@ -137,6 +156,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 permission denied,
 	add(groupFiles, r.ls(), r.tree(), r.find(), r.stat(), r.cat(), r.cp(), r.mv(), r.rm(), r.mkdir(), r.log(), r.verify())
 	add(groupShare, r.workspace())
 	add(groupPeople, r.org(), r.user(), r.deviceCommand(), r.invite())
+	add(groupOther, r.agentCommand())
 	add(groupOther, cmdline.Manuals("parsec", prefix))
 	add(groupOther, r.Extra...)
 	c.SetCompletionCommandGroupID(groupOther)
@@ -153,8 +173,15 @@ func (r *run) globalFlags(c *cobra.Command) {
 	f.BoolVar(&r.keyring, "keyring", false, "have the system's keyring close and open the device")
 	f.BoolVarP(&r.console.Quiet, "quiet", "q", false, "no notes and no progress")
 	f.BoolVarP(&r.verbose, "verbose", "v", false, "say more: the details of errors, and what went over the wire")
-	// It only fails for a flag that does not exist.
-	_ = c.RegisterFlagCompletionFunc("device", r.completeDevice)
+	r.complete(c, "device", r.completeDevice)
+}
+
+// complete says how a flag's value is completed. Only a process of its own
+// completes, and what is registered is never given back.
+func (r *run) complete(c *cobra.Command, flag string, f cobra.CompletionFunc) {
+	if r.agent == nil {
+		_ = c.RegisterFlagCompletionFunc(flag, f) // it only fails for a flag that does not exist
+	}
 }
 
 // asJSON gives a command that lists something its flag.

@@ -114,18 +114,18 @@ func (j *copying) lookLocally(s *source) error {
 	if !s.local() {
 		return nil
 	}
-	s.file = s.path
+	s.file = j.r.local(s.path)
 	info, err := os.Lstat(s.file)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 && !j.recursive {
 		// What a link names is copied, as by cp, unless links are copied too.
-		if s.file, err = filepath.EvalSymlinks(s.path); err == nil {
+		if s.file, err = filepath.EvalSymlinks(s.file); err == nil {
 			info, err = os.Stat(s.file)
 		}
 	}
 	if err != nil {
 		return fault.Errorf(fault.NotFound, "copy %s: %w", s.path, inner(err))
 	}
-	absolute, err := filepath.Abs(s.path)
+	absolute, err := j.r.absolute(s.path)
 	if err != nil {
 		return fault.Errorf(fault.Failed, "copy %s: %w", s.path, err)
 	}

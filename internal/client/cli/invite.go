@@ -67,7 +67,7 @@ func (r *run) inviteUser() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&profile, "profile", record.ProfileStandard.String(), "what the person may do: admin, standard or outsider")
-	_ = c.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions([]string{"admin", "standard", "outsider"}, cobra.ShellCompDirectiveNoFileComp))
+	r.complete(c, "profile", cobra.FixedCompletions([]string{"admin", "standard", "outsider"}, cobra.ShellCompDirectiveNoFileComp))
 	return r.asJSON(c)
 }
 

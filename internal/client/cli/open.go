@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
@@ -33,7 +32,7 @@ func (r *run) place(c *cobra.Command) (session.Place, error) {
 			return value
 		})
 	} else {
-		p.Home, err = filepath.Abs(p.Home)
+		p.Home, err = r.absolute(p.Home)
 	}
 	return p, err
 }
@@ -90,7 +89,7 @@ func (r *run) lock(ctx context.Context, f device.Found) (device.Lock, error) {
 
 func (r *run) password(ctx context.Context, f device.Found) (secret.Bytes, error) {
 	if r.passwordFile != "" {
-		return readPassword(r.passwordFile)
+		return r.readPassword(r.passwordFile)
 	}
 	if !r.console.Interactive() {
 		return nil, missing("unlock device "+f.Label, "--password-file", "its password is needed")
@@ -107,8 +106,8 @@ func missing(what, flag, why string) error {
 const maxPasswordFile = 4096
 
 // readPassword reads a password from a file, without one newline at its end.
-func readPassword(path string) (secret.Bytes, error) {
-	f, err := os.Open(path)
+func (r *run) readPassword(path string) (secret.Bytes, error) {
+	f, err := os.Open(r.local(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.Errorf(fault.NotFound, "read password file: %w", err)
 	}
@@ -138,7 +137,7 @@ func (r *run) newLock(ctx context.Context, file string, keyring bool) (device.Lo
 	var err error
 	switch {
 	case file != "":
-		if password, err = readPassword(file); err == nil && terminal.CheckPassword(password) != nil {
+		if password, err = r.readPassword(file); err == nil && terminal.CheckPassword(password) != nil {
 			r.console.Note("the password in %s is easy to guess; whoever copies the device's file can try", file)
 		}
 	case !r.console.Interactive():
@@ -154,42 +153,6 @@ func (r *run) newLock(ctx context.Context, file string, keyring bool) (device.Lo
 
 // maxPasswordTries is how often a person may mistype a password.
 const maxPasswordTries = 3
-
-// open opens the chosen device's session.
-func (r *run) open(c *cobra.Command) (*session.Held, error) {
-	p, err := r.place(c)
-	if err != nil {
-		return nil, err
-	}
-	f, err := r.pick(p.Home, r.device)
-	if err != nil {
-		return nil, err
-	}
-	for try := 1; ; try++ {
-		l, err := r.lock(c.Context(), f)
-		if err != nil {
-			return nil, err
-		}
-		h, err := p.Open(c.Context(), f, l)
-		if !errors.Is(err, device.ErrWrongSecret) || r.passwordFile != "" || try == maxPasswordTries {
-			return h, err
-		}
-		r.console.Warn("that is not the password")
-	}
-}
-
-// with opens the chosen device's session, brings it up to date, and closes it
-// when act is done.
-func (r *run) with(c *cobra.Command, act func(context.Context, *session.Session) error) error {
-	h, err := r.open(c)
-	if err != nil {
-		return err
-	}
-	if err = h.Sync(c.Context()); err == nil {
-		err = act(c.Context(), h.Session)
-	}
-	return r.close(c.Context(), h, err)
-}
 
 // closeTime is how long the end of a command may take to tell the user's other
 // devices what was verified.
@@ -208,12 +171,18 @@ func (r *run) close(ctx context.Context, h *session.Held, err error) error {
 		m := h.Server().Meter()
 		r.console.Note("%d requests, %d bytes sent, %d bytes received", m.Requests(), m.Sent(), m.Received())
 	}
+	return r.settle(err, closed)
+}
+
+// settle returns the error of a command, given also that of telling the others
+// what it verified.
+func (r *run) settle(err, noted error) error {
 	switch {
-	case err != nil || closed == nil:
+	case err != nil || noted == nil:
 		return err
-	case fault.Is(closed, fault.Integrity):
-		return closed
+	case fault.Is(noted, fault.Integrity):
+		return noted
 	}
-	r.console.Warn("the command is done, but not all of it could be noted: %v", closed)
+	r.console.Warn("the command is done, but not all of it could be noted: %v", noted)
 	return nil
 }

@@ -177,7 +177,7 @@ func (r *run) workspaceShare() *cobra.Command {
 	}
 	c.Flags().StringVar(&role, "role", "", "`role` to give: reader, contributor, manager or owner")
 	c.Flags().BoolVar(&newIdentity, "new-identity", false, "the address was another user's before, and you have checked who has it now")
-	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"reader", "contributor", "manager", "owner"}, cobra.ShellCompDirectiveNoFileComp))
+	r.complete(c, "role", cobra.FixedCompletions([]string{"reader", "contributor", "manager", "owner"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

@@ -28,6 +28,25 @@ type Holder struct {
 	Command string    `json:"command"`
 	Process int       `json:"process"`
 	Since   time.Time `json:"since"`
+	// Serves says that the process serves the device's socket, or is about to.
+	Serves bool `json:"serves"`
+	// Stays says that it holds the device until it is told to stop.
+	Stays bool `json:"stays"`
+}
+
+// InUse is the error of a device that another process holds.
+type InUse struct {
+	// By is zero in the moment between lock and signature.
+	By Holder
+}
+
+// Error says who holds the device.
+func (e *InUse) Error() string {
+	if e.By.Process == 0 {
+		return "hold device: it is in use by another process"
+	}
+	return fmt.Sprintf("hold device: it is in use by %q (process %d) since %s",
+		e.By.Command, e.By.Process, e.By.Since.Local().Format(time.DateTime))
 }
 
 // Claim is the right of this process to a device's folder.
@@ -75,16 +94,19 @@ func (c *Claim) sign(by Holder) error {
 // inUse names the holder. In the moment between lock and signature it is not
 // known, or the one before.
 func inUse(folder string) error {
-	var by Holder
+	e := new(InUse)
 	text, err := os.ReadFile(filepath.Join(folder, holderFile))
-	if err != nil || json.Unmarshal(text, &by) != nil {
-		return fault.WithHint(fault.Errorf(fault.Conflict, "hold device: it is in use by another process"),
-			"wait until that process is done, or stop it")
+	if err != nil || json.Unmarshal(text, &e.By) != nil {
+		e.By = Holder{}
 	}
-	return fault.WithHint(
-		fault.Errorf(fault.Conflict, "hold device: it is in use by %q (process %d) since %s",
-			by.Command, by.Process, by.Since.Local().Format(time.DateTime)),
-		"wait until process %d is done, or stop it", by.Process)
+	err = fault.Errorf(fault.Conflict, "%w", e)
+	switch {
+	case e.By.Process == 0:
+		return fault.WithHint(err, "wait until that process is done, or stop it")
+	case e.By.Stays:
+		return fault.WithHint(err, "`parsec agent stop` ends it")
+	}
+	return fault.WithHint(err, "wait until process %d is done, or stop it", e.By.Process)
 }
 
 // Folder returns the device's own folder.

@@ -164,6 +164,10 @@ func (s *Session) Close(ctx context.Context) error {
 	return errors.Join(err, s.local.Close())
 }
 
+// Publish tells the user's other devices what was verified, if that is due, as
+// [Session.Close] does.
+func (s *Session) Publish(ctx context.Context) error { return s.publishManifest(ctx) }
+
 // Device returns the unlocked device.
 func (s *Session) Device() *device.Device { return s.device }
 

@@ -41,6 +41,9 @@ func (h *Held) Close(ctx context.Context) error {
 	return errors.Join(h.Session.Close(ctx), h.claim.Release())
 }
 
+// Folder returns the device's own folder.
+func (h *Held) Folder() string { return h.claim.Folder() }
+
 // Open opens the session of a device of the home, and nobody else's at the
 // same time.
 func (p Place) Open(ctx context.Context, f device.Found, l device.Lock) (*Held, error) {

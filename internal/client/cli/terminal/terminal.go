@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/term"
 
@@ -30,6 +31,10 @@ type Console struct {
 	in       *os.File
 	lines    *bufio.Reader
 	out, err *os.File
+	// ask asks the person where the terminal is another process'; else nil.
+	ask Ask
+	// closed ends reads; nil where the process ends instead.
+	closed chan struct{}
 	// Quiet leaves out notes and progress, but no warning.
 	Quiet bool
 }
@@ -37,6 +42,68 @@ type Console struct {
 // New returns the console of these streams.
 func New(in, out, err *os.File) *Console {
 	return &Console{in: in, lines: bufio.NewReader(in), out: out, err: err}
+}
+
+// Ask has a person type a line, which is not shown where it is hidden. It
+// returns it without its end, and [io.EOF] where nothing is left to be read.
+type Ask func(ctx context.Context, prompt string, hidden bool) ([]byte, error)
+
+// NewFor returns the console of another process' streams. ask asks the person
+// in front of that one, and is nil where nobody is; a terminal is never read
+// otherwise, since the system would stop a process that is not in front.
+func NewFor(in, out, err *os.File, ask Ask) *Console {
+	c := New(in, out, err)
+	c.ask, c.closed = ask, make(chan struct{})
+	c.lines = bufio.NewReader(patient{in, c.closed})
+	if ask != nil {
+		c.lines = bufio.NewReader(typed{ask})
+	}
+	return c
+}
+
+// Close ends the reads that [NewFor]'s console left behind. Its streams stay
+// their owner's.
+func (c *Console) Close() { close(c.closed) }
+
+// patient reads a file, if something is there, until it is closed: in a process
+// that goes on, no read may be left behind in a pipe that nobody writes to.
+type patient struct {
+	file   *os.File
+	closed <-chan struct{}
+}
+
+// readTime is how long a read waits before it looks whether it is still wanted.
+const readTime = 250 * time.Millisecond
+
+// Read implements [io.Reader].
+func (p patient) Read(b []byte) (int, error) {
+	for {
+		select {
+		case <-p.closed:
+			return 0, os.ErrClosed
+		default:
+		}
+		ready, err := readable(p.file, readTime)
+		if err != nil {
+			return 0, err
+		}
+		if ready {
+			return p.file.Read(b)
+		}
+	}
+}
+
+// typed is what a person types, line by line.
+type typed struct{ ask Ask }
+
+// Read implements [io.Reader]. It serves a buffered reader, which has room for
+// a line of a terminal; what a longer one has more is cut off.
+func (t typed) Read(p []byte) (int, error) {
+	line, err := t.ask(context.Background(), "", false)
+	if err != nil {
+		return 0, err
+	}
+	return copy(p, append(line, '\n')), nil
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
@@ -72,7 +139,7 @@ func (c *Console) Output() io.Writer { return c.out }
 func (c *Console) Errors() io.Writer { return c.err }
 
 // Interactive reports whether somebody can be asked.
-func (c *Console) Interactive() bool { return isTerminal(c.in) }
+func (c *Console) Interactive() bool { return c.ask != nil || isTerminal(c.in) }
 
 // Shown returns a name as it is printed by itself on standard output: as it is
 // for a program that reads it, and safe for a terminal.
@@ -97,6 +164,10 @@ func (c *Console) Warn(format string, args ...any) {
 
 // Line asks for a line.
 func (c *Console) Line(ctx context.Context, prompt string) (string, error) {
+	if c.ask != nil {
+		line, err := c.ask(ctx, cmdline.Safe(prompt), false)
+		return string(line), ended(err)
+	}
 	fmt.Fprint(c.err, cmdline.Safe(prompt))
 	return c.ReadLine(ctx)
 }
@@ -104,8 +175,8 @@ func (c *Console) Line(ctx context.Context, prompt string) (string, error) {
 // ReadLine reads a line of standard input, without its end.
 func (c *Console) ReadLine(ctx context.Context) (string, error) {
 	line, err := await(ctx, func() (string, error) { return c.lines.ReadString('\n') })
-	if errors.Is(err, io.EOF) && line == "" {
-		return "", fault.Errorf(fault.Usage, "read standard input: it ended")
+	if line == "" && errors.Is(err, io.EOF) {
+		return "", ended(err)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read standard input: %w", err)
@@ -113,8 +184,29 @@ func (c *Console) ReadLine(ctx context.Context) (string, error) {
 	return strings.TrimRight(line, "\r\n"), nil
 }
 
+// ended says that nothing is left to be read.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) {
+		return fault.Errorf(fault.Usage, "read standard input: it ended")
+	}
+	return err
+}
+
+// Answer asks a question of another process that runs this one's command.
+func (c *Console) Answer(ctx context.Context, prompt string, hidden bool) ([]byte, error) {
+	if hidden {
+		return c.Password(ctx, prompt)
+	}
+	line, err := c.Line(ctx, prompt)
+	return []byte(line), err
+}
+
 // Password asks for a password, which is not shown.
 func (c *Console) Password(ctx context.Context, prompt string) (secret.Bytes, error) {
+	if c.ask != nil {
+		line, err := c.ask(ctx, cmdline.Safe(prompt), true)
+		return line, ended(err)
+	}
 	fd := int(c.in.Fd())
 	before, err := term.GetState(fd)
 	if err != nil {
