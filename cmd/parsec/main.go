@@ -9,9 +9,8 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
 	"parsec/internal/client/cli"
+	"parsec/internal/client/cli/frame"
 	"parsec/internal/client/demo"
 	"parsec/internal/client/device"
 )
@@ -28,13 +27,12 @@ func run(ring device.Keyring) int {
 	if err != nil {
 		executable = os.Args[0]
 	}
-	return cli.Run(ctx, cli.Program{
+	return cli.Run(ctx, frame.Program{
 		Args: os.Args[1:], Name: os.Args[0], Executable: executable,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Environment: os.LookupEnv,
 		Variables:   os.Environ(),
 		Proxy:       http.ProxyFromEnvironment,
 		Keyring:     ring,
-		Extra:       []*cobra.Command{demo.Command()},
-	})
+	}, demo.Command())
 }

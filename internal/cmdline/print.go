@@ -78,6 +78,14 @@ func Size(n uint64) string {
 	return strconv.FormatFloat(value, 'f', 1, 64) + " " + units[unit]
 }
 
+// Counted returns a number of things in words.
+func Counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // Time returns a time of a log for scripts, in RFC 3339 and UTC.
 func Time(nanoseconds int64) string {
 	return time.Unix(0, nanoseconds).UTC().Format(time.RFC3339Nano)

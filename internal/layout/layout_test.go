@@ -60,7 +60,7 @@ func floors() []floor {
 		{name: "6 mirror", side: "client", packages: []string{"internal/client/mirror"}},
 		{name: "7 files", side: "client", packages: []string{"internal/client/files", "internal/client/demo"}},
 		{name: "8 agent", side: "client", packages: []string{"internal/client/agent"}},
-		{name: "9 command line", side: "client", packages: []string{"internal/client/cli", "internal/client/cli/terminal"}},
+		{name: "9 command line", side: "client", packages: []string{"internal/client/cli", "internal/client/cli/*"}},
 
 		{name: "programs", packages: []string{"cmd/*", "internal/bench"}},
 	}

@@ -18,6 +18,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/base/secret"
 	"parsec/internal/client/agent"
+	"parsec/internal/client/cli/frame"
 	"parsec/internal/client/device"
 	"parsec/internal/client/home"
 	"parsec/internal/client/session"
@@ -58,7 +59,7 @@ process id and where its log is. No name and no secret is written to the log.`,
 }
 
 func (r *run) runAgent(c *cobra.Command, background bool, log string) error {
-	p, f, err := r.choose(c)
+	p, f, err := r.Choose(c)
 	if err != nil {
 		return err
 	}
@@ -75,17 +76,17 @@ func (r *run) runAgent(c *cobra.Command, background bool, log string) error {
 		return err
 	}
 	defer to.Close()
-	a, err := r.claimDevice(ctx, p, f, agent.Config{Stays: true}, alone)
+	a, err := r.Claim(ctx, p, f, agent.Config{Stays: true}, alone)
 	if err != nil {
 		return err
 	}
 	events := slog.New(slog.NewTextHandler(to, nil))
 	events.Info("ready", "process", os.Getpid(), "device", f.Device)
-	fmt.Fprintf(r.Stdout, "ready: process %d holds device %s\n", os.Getpid(), r.console.Shown(f.Label))
+	fmt.Fprintf(r.Stdout, "ready: process %d holds device %s\n", os.Getpid(), r.Console.Shown(f.Label))
 	a.Stay(ctx)
 	events.Info("stopping", "calls in flight", a.Others())
 	err = a.Drain()
-	err = r.close(ctx, a.Held(), err)
+	err = r.Close(ctx, a.Held(), err)
 	events.Info("stopped", "error", fault.KindOf(err).String(), "failed", err != nil)
 	return err
 }
@@ -111,7 +112,7 @@ func (r *run) openLog(path string) (io.WriteCloser, error) {
 	if path == "" {
 		return unclosed{r.Stderr}, nil
 	}
-	path = r.local(path)
+	path = r.Local(path)
 	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
 		_ = os.Rename(path, path+".old") // else it grows on
 	}
@@ -165,7 +166,7 @@ func (r *run) startAgent(ctx context.Context, p session.Place, f device.Found) e
 			return r.agentFailed(err, said)
 		default:
 		}
-		if err := pause(ctx, joinStep); err != nil {
+		if err := frame.Pause(ctx, frame.JoinStep); err != nil {
 			return errors.Join(err, child.Process.Signal(os.Interrupt))
 		}
 	}
@@ -177,7 +178,7 @@ func (r *run) agentFailed(err error, said *os.File) error {
 		_, _ = io.Copy(r.Stderr, said)
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return ranElsewhere{exit.ExitCode()}
+		return frame.Elsewhere{Status: exit.ExitCode()}
 	}
 	return fault.Errorf(fault.Failed, "start agent: it ended at once")
 }
@@ -188,12 +189,12 @@ func (r *run) agentProcess(ctx context.Context, p session.Place, f device.Found,
 	args := []string{"--home", p.Home, "--device", f.Device.String(), "agent", "--log", log}
 	child := detached(r.Executable, append([]string{r.Name}, args...))
 	child.Dir, child.Env = p.Home, r.Variables
-	if r.passwordFile != "" {
-		path, err := r.absolute(r.passwordFile)
+	if r.PasswordFile != "" {
+		path, err := r.Absolute(r.PasswordFile)
 		child.Args = append(child.Args, "--password-file", path)
 		return child, err
 	}
-	if r.keyring || f.Method == device.ByKeyring {
+	if r.UseKeyring || f.Method == device.ByKeyring {
 		child.Args = append(child.Args, "--keyring")
 		return child, nil
 	}
@@ -217,7 +218,7 @@ const standardInput = "/dev/stdin"
 // rightPassword asks for a device's password until it is the right one.
 func (r *run) rightPassword(ctx context.Context, f device.Found) (secret.Bytes, error) {
 	for try := 1; ; try++ {
-		password, err := r.password(ctx, f)
+		password, err := r.Password(ctx, f)
 		if err != nil {
 			return nil, err
 		}
@@ -225,10 +226,10 @@ func (r *run) rightPassword(ctx context.Context, f device.Found) (secret.Bytes, 
 		if err == nil {
 			_, err = device.Open(f.Path, l)
 		}
-		if !errors.Is(err, device.ErrWrongSecret) || try == maxPasswordTries {
+		if !errors.Is(err, device.ErrWrongSecret) || try == frame.MaxPasswordTries {
 			return password, err
 		}
-		r.console.Warn("that is not the password")
+		r.Console.Warn("that is not the password")
 	}
 }
 
@@ -240,7 +241,7 @@ func (r *run) agentStop() *cobra.Command {
 runs for others have ten seconds to end by themselves.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			p, f, err := r.choose(c)
+			p, f, err := r.Choose(c)
 			if err != nil {
 				return err
 			}
@@ -269,7 +270,7 @@ func stopAgent(ctx context.Context, p session.Place, f device.Found) error {
 		if use, ok := errors.AsType[*home.InUse](err); !ok || use.By.Process != 0 && use.By.Process != h.Process {
 			return nil // somebody else holds it by now, or it is gone
 		}
-		if err := pause(ctx, joinStep); err != nil {
+		if err := frame.Pause(ctx, frame.JoinStep); err != nil {
 			return err
 		}
 	}

@@ -26,7 +26,7 @@ type desk struct {
 
 // onDesk opens a session for a command on files.
 func (r *run) onDesk(c *cobra.Command, act func(context.Context, *desk) error) error {
-	return r.with(c, func(ctx context.Context, s *session.Session) error {
+	return r.With(c, func(ctx context.Context, s *session.Session) error {
 		return act(ctx, &desk{s, map[string]*files.Tree{}})
 	})
 }
@@ -157,7 +157,7 @@ func longRows(list []files.Entry) [][]string {
 func (r *run) tellHidden(ctx context.Context, f found) error {
 	hidden, err := f.tree.Hidden(ctx)
 	if err == nil && hidden > 0 {
-		r.console.Warn("%s in %s cannot be shown; `parsec verify %s:` says more", counted(hidden, "entry", "entries"), f.workspace, f.workspace)
+		r.Console.Warn("%s in %s cannot be shown; `parsec verify %s:` says more", cmdline.Counted(hidden, "entry", "entries"), f.workspace, f.workspace)
 	}
 	return err
 }
@@ -187,12 +187,12 @@ it was modified.`,
 		if err != nil {
 			return err
 		}
-		if r.json {
+		if r.JSON {
 			return cmdline.WriteJSON(r.Stdout, l.all)
 		}
 		return nil
 	}
-	return r.asJSON(c)
+	return r.AsJSON(c)
 }
 
 // listing is one run of ls.
@@ -223,13 +223,13 @@ func (l *listing) add(ctx context.Context, f found) error {
 }
 
 func (l *listing) write(f found, list []files.Entry) error {
-	if l.r.json {
+	if l.r.JSON {
 		for _, e := range list {
 			l.all = append(l.all, entryOf(e))
 		}
 		return nil
 	}
-	out, console := l.r.Stdout, l.r.console
+	out, console := l.r.Stdout, l.r.Console
 	if l.headed && f.Kind == manifest.Folder {
 		if l.begun {
 			fmt.Fprintln(out)
@@ -249,14 +249,14 @@ func (l *listing) write(f found, list []files.Entry) error {
 }
 
 func (r *run) tree() *cobra.Command {
-	return r.asJSON(&cobra.Command{
+	return r.AsJSON(&cobra.Command{
 		Use:   "tree WORKSPACE:[/PATH]...",
 		Short: "Draw folders with all that is in them",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			all := []entry{}
 			err := r.onEach(c, args, func(ctx context.Context, f found) error {
-				if r.json {
+				if r.JSON {
 					return f.tree.Walk(ctx, f.Entry, func(e files.Entry) error {
 						all = append(all, entryOf(e))
 						return nil
@@ -267,7 +267,7 @@ func (r *run) tree() *cobra.Command {
 				}
 				return draw(ctx, r.Stdout, f.tree, f.Entry, "")
 			})
-			if err == nil && r.json {
+			if err == nil && r.JSON {
 				err = cmdline.WriteJSON(r.Stdout, all)
 			}
 			return err
@@ -304,7 +304,7 @@ func draw(ctx context.Context, w io.Writer, t *files.Tree, folder files.Entry, b
 }
 
 func (r *run) find() *cobra.Command {
-	return r.asJSON(&cobra.Command{
+	return r.AsJSON(&cobra.Command{
 		Use:   "find WORKSPACE:[/PATH] PATTERN",
 		Short: "Find entries by their names",
 		Long: `Prints the path of each entry, at or below a folder, whose name fits a pattern:
@@ -323,15 +323,15 @@ pattern, so that the shell leaves it alone.`,
 					if fits, _ := path.Match(pattern, e.Name()); !fits || e.Path == "/" {
 						return nil
 					}
-					if r.json {
+					if r.JSON {
 						all = append(all, entryOf(e))
 						return nil
 					}
-					_, err := fmt.Fprintln(r.Stdout, r.console.Shown(f.address(e.Path)))
+					_, err := fmt.Fprintln(r.Stdout, r.Console.Shown(f.address(e.Path)))
 					return err
 				})
 			})
-			if err == nil && r.json {
+			if err == nil && r.JSON {
 				err = cmdline.WriteJSON(r.Stdout, all)
 			}
 			return err
@@ -340,7 +340,7 @@ pattern, so that the shell leaves it alone.`,
 }
 
 func (r *run) stat() *cobra.Command {
-	return r.asJSON(&cobra.Command{
+	return r.AsJSON(&cobra.Command{
 		Use:   "stat WORKSPACE:[/PATH]...",
 		Short: "Show all about entries",
 		Args:  cobra.MinimumNArgs(1),
@@ -358,7 +358,7 @@ func (r *run) stat() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return r.print(all, func() [][]string { return rows })
+			return r.Print(all, func() [][]string { return rows })
 		},
 	})
 }

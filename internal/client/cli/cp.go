@@ -114,7 +114,7 @@ func (j *copying) lookLocally(s *source) error {
 	if !s.local() {
 		return nil
 	}
-	s.file = j.r.local(s.path)
+	s.file = j.r.Local(s.path)
 	info, err := os.Lstat(s.file)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 && !j.recursive {
 		// What a link names is copied, as by cp, unless links are copied too.
@@ -125,7 +125,7 @@ func (j *copying) lookLocally(s *source) error {
 	if err != nil {
 		return fault.Errorf(fault.NotFound, "copy %s: %w", s.path, inner(err))
 	}
-	absolute, err := j.r.absolute(s.path)
+	absolute, err := j.r.Absolute(s.path)
 	if err != nil {
 		return fault.Errorf(fault.Failed, "copy %s: %w", s.path, err)
 	}
@@ -161,7 +161,7 @@ func (j *copying) copy(ctx context.Context, d *desk) error {
 		}
 		names[s.name] = true
 	}
-	j.progress = j.r.console.Progress(j.measure(ctx))
+	j.progress = j.r.Console.Progress(j.measure(ctx))
 	defer j.progress.Close()
 	switch {
 	case j.to.stream:
@@ -189,7 +189,7 @@ func (j *copying) lookRemotely(ctx context.Context, s *source) error {
 // measure returns how much there is to copy, where somebody sees it.
 func (j *copying) measure(ctx context.Context) uint64 {
 	var total uint64
-	if !j.r.console.Drawn() {
+	if !j.r.Console.Drawn() {
 		return 0
 	}
 	for _, s := range j.sources {

@@ -50,7 +50,7 @@ func (j *copying) in(ctx context.Context) error {
 func (j *copying) inOne(ctx context.Context, t *files.Tree, s *source, g goal) error {
 	switch {
 	case s.stream:
-		return t.ImportStream(ctx, j.r.console.Input(ctx), g.into, g.name, j.options())
+		return t.ImportStream(ctx, j.r.Console.Input(ctx), g.into, g.name, j.options())
 	case s.local():
 		return t.ImportAll(ctx, []files.Source{{Path: s.file, Name: g.name}}, g.into, j.options())
 	case s.found.tree != t:

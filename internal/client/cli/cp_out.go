@@ -53,7 +53,7 @@ func (j *copying) stream(ctx context.Context, s *source, to string) error {
 
 // localGoal returns the path of a source's copy.
 func (j *copying) localGoal(ctx context.Context, s *source) (string, *mark, error) {
-	to, err := j.r.absolute(j.to.path)
+	to, err := j.r.Absolute(j.to.path)
 	if err != nil {
 		return "", nil, fault.Errorf(fault.Failed, "%s %s: %w", s.describe(), j.to.text, err)
 	}

@@ -9,12 +9,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"parsec/internal/client/cli/terminal"
+	"parsec/internal/client/cli/frame"
 )
 
 // commands returns all commands, with their paths.
 func commands() map[string]*cobra.Command {
-	r := &run{console: terminal.New(os.Stdin, os.Stdout, os.Stderr)}
+	r := &run{frame.New(frame.Program{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})}
 	r.Environment = func(string) (string, bool) { return "", false }
 	all := map[string]*cobra.Command{}
 	var add func(*cobra.Command)

@@ -28,7 +28,7 @@ type change struct {
 }
 
 func (r *run) log() *cobra.Command {
-	return r.asJSON(&cobra.Command{
+	return r.AsJSON(&cobra.Command{
 		Use:   "log WORKSPACE:[/PATH]",
 		Short: "Show who changed what, and when: the signed records",
 		Long: `Shows the log of a workspace from its beginning, or only what changed at or
@@ -52,7 +52,7 @@ below a path. Each record is signed by its author's device and verified here.`,
 				if err != nil {
 					return err
 				}
-				return r.print(all, func() [][]string { return rows })
+				return r.Print(all, func() [][]string { return rows })
 			})
 		},
 	})
@@ -86,7 +86,7 @@ func inShort(changes []change) string {
 }
 
 func (r *run) verify() *cobra.Command {
-	return r.asJSON(&cobra.Command{
+	return r.AsJSON(&cobra.Command{
 		Use:   "verify WORKSPACE:",
 		Short: "Check the whole log and every block, as the server gives them now",
 		Long: `Downloads everything again and checks it: both logs from their first record, the
@@ -107,13 +107,13 @@ manifest of every entry, and every block of every file. Says what it covered.`,
 const promiseContent = "everything signed is there, unchanged"
 
 func (r *run) verifyTree(ctx context.Context, t *files.Tree) error {
-	progress := r.console.Progress(0)
+	progress := r.Console.Progress(0)
 	report, err := t.Verify(ctx, progress)
 	progress.Close()
 	if err != nil {
 		return err
 	}
-	err = r.print(report, func() [][]string {
+	err = r.Print(report, func() [][]string {
 		rows := [][]string{
 			{"records", fmt.Sprint(report.Records)},
 			{"manifests", fmt.Sprint(report.Manifests)},
@@ -135,16 +135,8 @@ func (r *run) verifyTree(ctx context.Context, t *files.Tree) error {
 	}
 	name := t.Workspace().Name()
 	if len(signed) == len(report.Failures) {
-		return fault.WithHint(fault.Errorf(fault.Invalid, "verify %s: %s", name, counted(len(signed), "entry that a member signed cannot be shown", "entries that members signed cannot be shown")),
+		return fault.WithHint(fault.Errorf(fault.Invalid, "verify %s: %s", name, cmdline.Counted(len(signed), "entry that a member signed cannot be shown", "entries that members signed cannot be shown")),
 			"their authors are named above; everything else is as it was signed")
 	}
-	return fault.Broken(promiseContent, "verify %s: %s", name, counted(len(report.Failures), "check failed", "checks failed"))
-}
-
-// counted returns a number of things in words.
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
+	return fault.Broken(promiseContent, "verify %s: %s", name, cmdline.Counted(len(report.Failures), "check failed", "checks failed"))
 }

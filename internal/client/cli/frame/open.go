@@ -1,4 +1,4 @@
-package cli
+package frame
 
 import (
 	"bytes"
@@ -21,9 +21,9 @@ import (
 	"parsec/internal/cmdline"
 )
 
-// place returns where this run's devices are.
-func (r *run) place(c *cobra.Command) (session.Place, error) {
-	p := session.Place{Home: r.home, Holder: home.Holder{Command: c.CommandPath(), Process: os.Getpid(), Since: time.Now()}}
+// Place returns where this run's devices are.
+func (r *Run) Place(c *cobra.Command) (session.Place, error) {
+	p := session.Place{Home: r.HomeFolder, Holder: home.Holder{Command: c.CommandPath(), Process: os.Getpid(), Since: time.Now()}}
 	p.Config.Remote.Proxy = r.Proxy
 	var err error
 	if p.Home == "" {
@@ -32,38 +32,38 @@ func (r *run) place(c *cobra.Command) (session.Place, error) {
 			return value
 		})
 	} else {
-		p.Home, err = r.absolute(p.Home)
+		p.Home, err = r.Absolute(p.Home)
 	}
 	return p, err
 }
 
-// devices returns the devices of a home. One that cannot be read is only
+// Devices returns the devices of a home. One that cannot be read is only
 // warned of, unless it is the one that is meant.
-func (r *run) devices(home string) ([]device.Found, error) {
+func (r *Run) Devices(home string) ([]device.Found, error) {
 	all, err := device.List(home)
 	if len(all) > 0 && err != nil {
-		r.console.Warn("%v", err)
+		r.Console.Warn("%v", err)
 		err = nil
 	}
 	return all, err
 }
 
-// pick returns the device to use.
-func (r *run) pick(home, name string) (device.Found, error) {
-	all, err := r.devices(home)
+// Pick returns the device to use.
+func (r *Run) Pick(home, name string) (device.Found, error) {
+	all, err := r.Devices(home)
 	if err != nil {
 		return device.Found{}, err
 	}
 	return device.Pick(all, name)
 }
 
-// completeDevice completes the labels of devices.
-func (r *run) completeDevice(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+// CompleteDevice completes the labels of devices.
+func (r *Run) CompleteDevice(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var labels []string
-	if r.home == "" { // completion does not read the environment by itself
-		r.home, _ = r.Environment(cmdline.Variable(prefix, "home"))
+	if r.HomeFolder == "" { // completion does not read the environment by itself
+		r.HomeFolder, _ = r.Environment(cmdline.Variable(Prefix, "home"))
 	}
-	if p, err := r.place(c); err == nil {
+	if p, err := r.Place(c); err == nil {
 		all, _ := device.List(p.Home) // those that cannot be read are not offered
 		for _, f := range all {
 			labels = append(labels, f.Label)
@@ -72,33 +72,33 @@ func (r *run) completeDevice(c *cobra.Command, _ []string, _ string) ([]string, 
 	return labels, cobra.ShellCompDirectiveNoFileComp
 }
 
-// lock returns what opens a device.
-func (r *run) lock(ctx context.Context, f device.Found) (device.Lock, error) {
+// Lock returns what opens a device.
+func (r *Run) Lock(ctx context.Context, f device.Found) (device.Lock, error) {
 	switch {
-	case f.Method == device.ByKeyring && r.passwordFile == "":
+	case f.Method == device.ByKeyring && r.PasswordFile == "":
 		return device.WithKeyring(r.Keyring), nil
-	case r.keyring:
+	case r.UseKeyring:
 		return device.WithKeyring(r.Keyring), nil
 	}
-	password, err := r.password(ctx, f)
+	password, err := r.Password(ctx, f)
 	if err != nil {
 		return device.Lock{}, err
 	}
 	return device.Password(password)
 }
 
-func (r *run) password(ctx context.Context, f device.Found) (secret.Bytes, error) {
-	if r.passwordFile != "" {
-		return r.readPassword(r.passwordFile)
+func (r *Run) Password(ctx context.Context, f device.Found) (secret.Bytes, error) {
+	if r.PasswordFile != "" {
+		return r.readPassword(r.PasswordFile)
 	}
-	if !r.console.Interactive() {
-		return nil, missing("unlock device "+f.Label, "--password-file", "its password is needed")
+	if !r.Console.Interactive() {
+		return nil, Missing("unlock device "+f.Label, "--password-file", "its password is needed")
 	}
-	return r.console.Password(ctx, "password of device "+f.Label+" ("+f.Email+"): ")
+	return r.Console.Password(ctx, "password of device "+f.Label+" ("+f.Email+"): ")
 }
 
-// missing is the error where somebody would be asked, if somebody was there.
-func missing(what, flag, why string) error {
+// Missing is the error where somebody would be asked, if somebody was there.
+func Missing(what, flag, why string) error {
 	return fault.WithHint(fault.Errorf(fault.Usage, "%s: %s, and standard input is not a terminal", what, why), "give %s", flag)
 }
 
@@ -106,8 +106,8 @@ func missing(what, flag, why string) error {
 const maxPasswordFile = 4096
 
 // readPassword reads a password from a file, without one newline at its end.
-func (r *run) readPassword(path string) (secret.Bytes, error) {
-	f, err := os.Open(r.local(path))
+func (r *Run) readPassword(path string) (secret.Bytes, error) {
+	f, err := os.Open(r.Local(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.Errorf(fault.NotFound, "read password file: %w", err)
 	}
@@ -127,9 +127,9 @@ func (r *run) readPassword(path string) (secret.Bytes, error) {
 	return text, nil
 }
 
-// newLock returns what closes a new device. A password in a file is its
+// NewLock returns what closes a new device. A password in a file is its
 // author's choice; one that is typed has to be good.
-func (r *run) newLock(ctx context.Context, file string, keyring bool) (device.Lock, error) {
+func (r *Run) NewLock(ctx context.Context, file string, keyring bool) (device.Lock, error) {
 	if keyring {
 		return device.WithKeyring(r.Keyring), nil
 	}
@@ -138,12 +138,12 @@ func (r *run) newLock(ctx context.Context, file string, keyring bool) (device.Lo
 	switch {
 	case file != "":
 		if password, err = r.readPassword(file); err == nil && terminal.CheckPassword(password) != nil {
-			r.console.Note("the password in %s is easy to guess; whoever copies the device's file can try", file)
+			r.Console.Note("the password in %s is easy to guess; whoever copies the device's file can try", file)
 		}
-	case !r.console.Interactive():
-		err = missing("protect the new device", "--password-file or --keyring", "a password is needed")
+	case !r.Console.Interactive():
+		err = Missing("protect the new device", "--password-file or --keyring", "a password is needed")
 	default:
-		password, err = r.console.NewPassword(ctx, "new password of this device")
+		password, err = r.Console.NewPassword(ctx, "new password of this device")
 	}
 	if err != nil {
 		return device.Lock{}, err
@@ -151,38 +151,38 @@ func (r *run) newLock(ctx context.Context, file string, keyring bool) (device.Lo
 	return device.Password(password)
 }
 
-// maxPasswordTries is how often a person may mistype a password.
-const maxPasswordTries = 3
+// MaxPasswordTries is how often a person may mistype a password.
+const MaxPasswordTries = 3
 
 // closeTime is how long the end of a command may take to tell the user's other
-// devices what was verified.
+// Devices what was verified.
 const closeTime = 10 * time.Second
 
-// close closes a session. What it cannot tell the others any more does not
+// Close closes a session. What it cannot tell the others any more does not
 // undo what the command did.
-func (r *run) close(ctx context.Context, h *session.Held, err error) error {
+func (r *Run) Close(ctx context.Context, h *session.Held, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
 	if fault.Is(err, fault.Unreachable) {
 		cancel() // nobody is there to be told
 	}
 	closed := h.Close(ctx)
-	if r.verbose {
+	if r.Verbose {
 		m := h.Server().Meter()
-		r.console.Note("%d requests, %d bytes sent, %d bytes received", m.Requests(), m.Sent(), m.Received())
+		r.Console.Note("%d requests, %d bytes sent, %d bytes received", m.Requests(), m.Sent(), m.Received())
 	}
 	return r.settle(err, closed)
 }
 
 // settle returns the error of a command, given also that of telling the others
 // what it verified.
-func (r *run) settle(err, noted error) error {
+func (r *Run) settle(err, noted error) error {
 	switch {
 	case err != nil || noted == nil:
 		return err
 	case fault.Is(noted, fault.Integrity):
 		return noted
 	}
-	r.console.Warn("the command is done, but not all of it could be noted: %v", noted)
+	r.Console.Warn("the command is done, but not all of it could be noted: %v", noted)
 	return nil
 }

@@ -1,4 +1,4 @@
-package cli
+package frame
 
 import (
 	"context"
@@ -19,32 +19,33 @@ import (
 	"parsec/internal/client/home"
 	"parsec/internal/client/session"
 	"parsec/internal/client/socket"
+	"parsec/internal/cmdline"
 )
 
-// ranElsewhere is the end of a command that the process ran which holds the
+// Elsewhere is the end of a command that the process ran which holds the
 // device. It has said what there was to say.
-type ranElsewhere struct{ status int }
+type Elsewhere struct{ Status int }
 
 // Error is for logs alone: the exit status is all that counts.
-func (e ranElsewhere) Error() string {
-	return fmt.Sprintf("the command ran in another process, which ended it with %d", e.status)
+func (e Elsewhere) Error() string {
+	return fmt.Sprintf("the command ran in another process, which ended it with %d", e.Status)
 }
 
-// local returns where a local path is, as given by whoever gave the command.
-func (r *run) local(path string) string {
+// Local returns where a local path is, as given by whoever gave the command.
+func (r *Run) Local(path string) string {
 	if r.Directory == "" || path == "" || filepath.IsAbs(path) {
 		return path
 	}
 	return filepath.Join(r.Directory, path)
 }
 
-// absolute returns the absolute form of a local path.
-func (r *run) absolute(path string) (string, error) { return filepath.Abs(r.local(path)) }
+// Absolute returns the absolute form of a local path.
+func (r *Run) Absolute(path string) (string, error) { return filepath.Abs(r.Local(path)) }
 
-// with brings the chosen device's session up to date and calls act. The session
+// With brings the chosen device's session up to date and calls act. The session
 // is this process' own, or that of the process that holds the device already:
 // there the whole command runs then, and here its exit status is all there is.
-func (r *run) with(c *cobra.Command, act func(context.Context, *session.Session) error) error {
+func (r *Run) With(c *cobra.Command, act func(context.Context, *session.Session) error) error {
 	if r.agent != nil {
 		return r.publish(c.Context(), r.agent.Do(c.Context(), act))
 	}
@@ -52,23 +53,23 @@ func (r *run) with(c *cobra.Command, act func(context.Context, *session.Session)
 	if err != nil {
 		return err
 	}
-	return r.release(c.Context(), a, a.Do(c.Context(), act))
+	return r.Release(c.Context(), a, a.Do(c.Context(), act))
 }
 
-// release gives a device back, once no other process has work in flight here.
-func (r *run) release(ctx context.Context, a *agent.Agent, err error) error {
+// Release gives a device back, once no other process has work in flight here.
+func (r *Run) Release(ctx context.Context, a *agent.Agent, err error) error {
 	if n := a.Others(); n > 0 {
-		r.console.Note("done; waiting for %s that joined this process", counted(n, "command", "commands"))
+		r.Console.Note("done; waiting for %s that joined this process", cmdline.Counted(n, "command", "commands"))
 	}
 	if drained := a.Drain(); err == nil {
 		err = drained
 	}
-	return r.close(ctx, a.Held(), err)
+	return r.Close(ctx, a.Held(), err)
 }
 
 // publish ends a command that another process gave: what was verified is told
 // to the user's other devices, but the session stays.
-func (r *run) publish(ctx context.Context, err error) error {
+func (r *Run) publish(ctx context.Context, err error) error {
 	if fault.Is(err, fault.Unreachable) {
 		return err
 	}
@@ -81,29 +82,29 @@ func (r *run) publish(ctx context.Context, err error) error {
 const (
 	// joinTime is how long a process that is about to serve, or to end, is waited for.
 	joinTime = 30 * time.Second
-	joinStep = 20 * time.Millisecond
+	JoinStep = 20 * time.Millisecond
 )
 
 // hold opens the chosen device in this process, and lets others join it. Where
 // another process holds the device, the command runs there.
-func (r *run) hold(c *cobra.Command) (*agent.Agent, error) {
-	p, f, err := r.choose(c)
+func (r *Run) hold(c *cobra.Command) (*agent.Agent, error) {
+	p, f, err := r.Choose(c)
 	if err != nil {
 		return nil, err
 	}
 	ctx, folder := c.Context(), home.Folder(p.Home, f.Device)
-	return r.claimDevice(ctx, p, f, agent.Config{}, func() error {
+	return r.Claim(ctx, p, f, agent.Config{}, func() error {
 		status, err := r.join(ctx, folder)
 		if err != nil {
 			return err
 		}
-		return ranElsewhere{status}
+		return Elsewhere{status}
 	})
 }
 
-// claimDevice opens a device. Before each try it looks for another process that
+// Claim opens a device. Before each try it looks for another process that
 // holds it; only where that fails with [socket.ErrNobody] the device is opened.
-func (r *run) claimDevice(ctx context.Context, p session.Place, f device.Found, cfg agent.Config, look func() error) (*agent.Agent, error) {
+func (r *Run) Claim(ctx context.Context, p session.Place, f device.Found, cfg agent.Config, look func() error) (*agent.Agent, error) {
 	cfg.Short, cfg.Run = r.short(), r.runFor
 	k := &key{r: r, found: f}
 	for end := time.Now().Add(joinTime); ; {
@@ -114,23 +115,24 @@ func (r *run) claimDevice(ctx context.Context, p session.Place, f device.Found, 
 		if use, ok := errors.AsType[*home.InUse](err); !ok || !use.By.Serves && use.By.Process != 0 || time.Now().After(end) {
 			return a, err
 		}
-		if err := pause(ctx, joinStep); err != nil {
+		if err := Pause(ctx, JoinStep); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// choose returns where the devices are, and the one to use.
-func (r *run) choose(c *cobra.Command) (session.Place, device.Found, error) {
-	p, err := r.place(c)
+// Choose returns where the devices are, and the one to use.
+func (r *Run) Choose(c *cobra.Command) (session.Place, device.Found, error) {
+	p, err := r.Place(c)
 	if err != nil {
 		return p, device.Found{}, err
 	}
-	f, err := r.pick(p.Home, r.device)
+	f, err := r.Pick(p.Home, r.DeviceName)
 	return p, f, err
 }
 
-func pause(ctx context.Context, d time.Duration) error {
+// Pause waits, unless the context ends before.
+func Pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -144,7 +146,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // key is what opens a device. A person is asked for it once, if it is the right
 // one.
 type key struct {
-	r     *run
+	r     *Run
 	found device.Found
 	lock  device.Lock
 	asked int
@@ -155,23 +157,23 @@ func (k *key) open(ctx context.Context, p session.Place, cfg agent.Config) (*age
 	for {
 		if k.lock.Method() == 0 {
 			var err error
-			if k.lock, err = k.r.lock(ctx, k.found); err != nil {
+			if k.lock, err = k.r.Lock(ctx, k.found); err != nil {
 				return nil, err
 			}
 			k.asked++
 		}
 		a, err := agent.Open(ctx, p, k.found, k.lock, cfg)
-		if !errors.Is(err, device.ErrWrongSecret) || k.r.passwordFile != "" || k.asked == maxPasswordTries {
+		if !errors.Is(err, device.ErrWrongSecret) || k.r.PasswordFile != "" || k.asked == MaxPasswordTries {
 			return a, err
 		}
-		k.r.console.Warn("that is not the password")
+		k.r.Console.Warn("that is not the password")
 		k.lock = device.Lock{}
 	}
 }
 
 // short returns where the folder of a socket may be made: paths of sockets are
 // short everywhere, and a home's need not be.
-func (r *run) short() string {
+func (r *Run) short() string {
 	if dir, _ := r.Environment("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() {
 			return dir
@@ -182,23 +184,23 @@ func (r *run) short() string {
 
 // join has the process that holds the device run this command. It fails with
 // [socket.ErrNobody] where there is none.
-func (r *run) join(ctx context.Context, folder string) (int, error) {
-	directory, err := r.absolute(".")
+func (r *Run) join(ctx context.Context, folder string) (int, error) {
+	directory, err := r.Absolute(".")
 	if err != nil {
 		return 0, err
 	}
 	command := &agentv1.Command{
-		Arguments: r.Args, Directory: directory, Environment: r.variables(), Interactive: r.console.Interactive(),
+		Arguments: r.Args, Directory: directory, Environment: r.variables(), Interactive: r.Console.Interactive(),
 	}
-	return socket.Run(ctx, folder, command, socket.Streams{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr}, r.console.Answer)
+	return socket.Run(ctx, folder, command, socket.Streams{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr}, r.Console.Answer)
 }
 
 // variables returns the environment as far as commands read it.
-func (r *run) variables() map[string]string {
+func (r *Run) variables() map[string]string {
 	all := map[string]string{}
 	for _, v := range r.Variables {
 		name, value, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, prefix+"_") || name == "NO_COLOR" || name == "TERM" {
+		if strings.HasPrefix(name, Prefix+"_") || name == "NO_COLOR" || name == "TERM" {
 			all[name] = value
 		}
 	}
@@ -206,22 +208,22 @@ func (r *run) variables() map[string]string {
 }
 
 // runFor runs a command that another process gave.
-func (r *run) runFor(ctx context.Context, a *agent.Agent, call *socket.Call) int {
+func (r *Run) runFor(ctx context.Context, a *agent.Agent, call *socket.Call) int {
 	var ask terminal.Ask
 	if call.GetInteractive() {
 		ask = call.Ask
 	}
 	environment := call.GetEnvironment()
-	other := &run{
+	other := &Run{
 		Program: Program{
 			Args: call.GetArguments(), Directory: call.GetDirectory(),
 			Stdin: call.Stdin, Stdout: call.Stdout, Stderr: call.Stderr,
 			Environment: func(name string) (string, bool) { value, ok := environment[name]; return value, ok },
-			Proxy:       r.Proxy, Keyring: r.Keyring,
+			Proxy:       r.Proxy, Keyring: r.Keyring, Commands: r.Commands,
 		},
-		console: terminal.NewFor(call.Stdin, call.Stdout, call.Stderr, ask),
+		Console: terminal.NewFor(call.Stdin, call.Stdout, call.Stderr, ask),
 		agent:   a,
 	}
-	defer other.console.Close()
-	return other.execute(ctx)
+	defer other.Console.Close()
+	return other.Execute(ctx)
 }

@@ -1,4 +1,4 @@
-package cli
+package people
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/client/cli/frame"
 	"parsec/internal/client/device"
 	"parsec/internal/client/session"
 	"parsec/internal/cmdline"
@@ -42,7 +43,7 @@ the same command goes on where it stopped.`,
 	c.Flags().StringVar(&f.Name, "name", "", "your `name`, as others will see it")
 	c.Flags().StringVar(&f.Email, "email", "", "your e-mail `address`")
 	labelFlag(c, &f.Label)
-	return r.asJSON(c)
+	return r.AsJSON(c)
 }
 
 // labelFlag gives a command that makes a device the flag with its label.
@@ -83,11 +84,11 @@ func (r *run) bootstrap(c *cobra.Command, url string, f session.Founder) error {
 	if f.Email, err = r.ask(ctx, "bootstrap organization", f.Email, "your e-mail address: ", "--email"); err != nil {
 		return err
 	}
-	p, err := r.place(c)
+	p, err := r.Place(c)
 	if err != nil {
 		return err
 	}
-	lock, err := r.newLock(ctx, r.passwordFile, r.keyring)
+	lock, err := r.NewLock(ctx, r.PasswordFile, r.UseKeyring)
 	if err != nil {
 		return err
 	}
@@ -97,9 +98,9 @@ func (r *run) bootstrap(c *cobra.Command, url string, f session.Founder) error {
 	}
 	if err == nil {
 		err = r.printInfo(h.Session)
-		r.console.Note("device %q is ready; `parsec workspace create NAME` makes your first workspace", f.Label)
+		r.Console.Note("device %q is ready; `parsec workspace create NAME` makes your first workspace", f.Label)
 	}
-	return r.close(ctx, h, err)
+	return r.Close(ctx, h, err)
 }
 
 // ask returns what a flag gave, or asks for it.
@@ -107,10 +108,10 @@ func (r *run) ask(ctx context.Context, what, value, prompt, flag string) (string
 	if value != "" {
 		return value, nil
 	}
-	if !r.console.Interactive() {
-		return "", missing(what, flag, "it is not said")
+	if !r.Console.Interactive() {
+		return "", frame.Missing(what, flag, "it is not said")
 	}
-	return r.console.Line(ctx, prompt)
+	return r.Console.Line(ctx, prompt)
 }
 
 // organization is an organization in JSON.
@@ -123,7 +124,7 @@ type organization struct {
 }
 
 func (r *run) orgInfo() *cobra.Command {
-	return r.asJSON(&cobra.Command{
+	return r.AsJSON(&cobra.Command{
 		Use:   "info",
 		Short: "Show your organization, and how far its log is verified",
 		Long: `Shows the organization of the chosen device. The fingerprint is its identity:
@@ -132,7 +133,7 @@ its log is verified; read them out to each other to know that the server shows
 both of you the same.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return r.with(c, func(_ context.Context, s *session.Session) error { return r.printInfo(s) })
+			return r.With(c, func(_ context.Context, s *session.Session) error { return r.printInfo(s) })
 		},
 	})
 }
@@ -140,7 +141,7 @@ both of you the same.`,
 func (r *run) printInfo(s *session.Session) error {
 	at := s.Organization().Position()
 	o := organization{s.Organization().Name(), s.Device().Server, s.Device().Organization, at.Index, at.Head}
-	return r.print(o, func() [][]string {
+	return r.Print(o, func() [][]string {
 		return [][]string{
 			{"name", o.Name},
 			{"server", o.Server},

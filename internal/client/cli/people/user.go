@@ -1,4 +1,4 @@
-package cli
+package people
 
 import (
 	"context"
@@ -32,12 +32,12 @@ type user struct {
 }
 
 func (r *run) userList() *cobra.Command {
-	return r.asJSON(&cobra.Command{
+	return r.AsJSON(&cobra.Command{
 		Use:   "list",
 		Short: "List the people of the organization",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return r.with(c, func(ctx context.Context, s *session.Session) error {
+			return r.With(c, func(ctx context.Context, s *session.Session) error {
 				people := s.People()
 				times, err := timesOf(ctx, s, people)
 				if err != nil {
@@ -52,7 +52,7 @@ func (r *run) userList() *cobra.Command {
 					}
 					all = append(all, u)
 				}
-				return r.print(all, func() [][]string { return userRows(people, times) })
+				return r.Print(all, func() [][]string { return userRows(people, times) })
 			})
 		},
 	})
@@ -112,10 +112,10 @@ a member of is rotated by the first device that may, before anything more is
 written there. Only administrators revoke, and nobody themselves.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return r.with(c, func(ctx context.Context, s *session.Session) error {
+			return r.With(c, func(ctx context.Context, s *session.Session) error {
 				p, err := s.RevokeUser(ctx, args[0])
 				if err == nil {
-					r.console.Note("%s is revoked", p.Email)
+					r.Console.Note("%s is revoked", p.Email)
 				}
 				return err
 			})
@@ -140,7 +140,7 @@ func (r *run) userSetProfile() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return r.with(c, func(ctx context.Context, s *session.Session) error {
+			return r.With(c, func(ctx context.Context, s *session.Session) error {
 				_, err := s.SetProfile(ctx, args[0], profile)
 				return err
 			})

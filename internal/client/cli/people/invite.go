@@ -1,4 +1,4 @@
-package cli
+package people
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/client/cli/frame"
 	"parsec/internal/client/session"
 	"parsec/internal/cmdline"
 	"parsec/internal/format/invitation"
@@ -39,9 +40,9 @@ type link struct {
 // printInvitation prints an invitation just made, and what comes next.
 func (r *run) printInvitation(inv session.Invitation) error {
 	l := link{inv.Token.String(), inv.Link.String()}
-	err := r.print(l, func() [][]string { return [][]string{{"url", l.URL}, {"token", l.Token}} })
+	err := r.Print(l, func() [][]string { return [][]string{{"url", l.URL}, {"token", l.Token}} })
 	if err == nil {
-		r.console.Note("send the url; then run `parsec invite greet %s` while the other side runs `parsec invite claim URL`", l.Token)
+		r.Console.Note("send the url; then run `parsec invite greet %s` while the other side runs `parsec invite claim URL`", l.Token)
 	}
 	return err
 }
@@ -57,7 +58,7 @@ func (r *run) inviteUser() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return r.with(c, func(ctx context.Context, s *session.Session) error {
+			return r.With(c, func(ctx context.Context, s *session.Session) error {
 				inv, err := s.InviteUser(ctx, args[0], p)
 				if err != nil {
 					return err
@@ -67,17 +68,17 @@ func (r *run) inviteUser() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&profile, "profile", record.ProfileStandard.String(), "what the person may do: admin, standard or outsider")
-	r.complete(c, "profile", cobra.FixedCompletions([]string{"admin", "standard", "outsider"}, cobra.ShellCompDirectiveNoFileComp))
-	return r.asJSON(c)
+	r.Complete(c, "profile", cobra.FixedCompletions([]string{"admin", "standard", "outsider"}, cobra.ShellCompDirectiveNoFileComp))
+	return r.AsJSON(c)
 }
 
 func (r *run) inviteDevice() *cobra.Command {
-	return r.asJSON(&cobra.Command{
+	return r.AsJSON(&cobra.Command{
 		Use:   "device",
 		Short: "Invite another device of your own",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return r.with(c, func(ctx context.Context, s *session.Session) error {
+			return r.With(c, func(ctx context.Context, s *session.Session) error {
 				inv, err := s.InviteDevice(ctx)
 				if err != nil {
 					return err
@@ -99,12 +100,12 @@ type pending struct {
 }
 
 func (r *run) inviteList() *cobra.Command {
-	return r.asJSON(&cobra.Command{
+	return r.AsJSON(&cobra.Command{
 		Use:   "list",
 		Short: "List your open invitations",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return r.with(c, func(ctx context.Context, s *session.Session) error {
+			return r.With(c, func(ctx context.Context, s *session.Session) error {
 				open, err := s.Invitations(ctx)
 				if err != nil {
 					return err
@@ -124,7 +125,7 @@ func (r *run) inviteList() *cobra.Command {
 					all = append(all, p)
 					rows = append(rows, []string{p.Token, who, profile, cmdline.LocalTime(inv.Expires), p.URL})
 				}
-				return r.print(all, func() [][]string { return rows })
+				return r.Print(all, func() [][]string { return rows })
 			})
 		},
 	})
@@ -153,7 +154,7 @@ func (r *run) inviteCancel() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return r.with(c, func(ctx context.Context, s *session.Session) error { return s.CancelInvitation(ctx, t) })
+			return r.With(c, func(ctx context.Context, s *session.Session) error { return s.CancelInvitation(ctx, t) })
 		},
 	}
 }
@@ -174,8 +175,8 @@ func codesFlag(c *cobra.Command, stdin *bool) {
 // check fails where nobody could be asked for a code, before an attempt is
 // begun: there are not many.
 func (c codes) check(what string) error {
-	if !c.stdin && !c.r.console.Interactive() {
-		return missing(what, "--codes-stdin", "the other side's code is needed")
+	if !c.stdin && !c.r.Console.Interactive() {
+		return frame.Missing(what, "--codes-stdin", "the other side's code is needed")
 	}
 	return nil
 }
@@ -189,13 +190,13 @@ func (c codes) Show(code string) error {
 // Ask implements [session.Codes].
 func (c codes) Ask(ctx context.Context) (string, error) {
 	if c.stdin {
-		return c.r.console.ReadLine(ctx)
+		return c.r.Console.ReadLine(ctx)
 	}
-	return c.r.console.Line(ctx, "the code that the other side reads out: ")
+	return c.r.Console.Line(ctx, "the code that the other side reads out: ")
 }
 
 // Tell implements [session.Codes].
-func (c codes) Tell(what string) { c.r.console.Note("%s", what) }
+func (c codes) Tell(what string) { c.r.Console.Note("%s", what) }
 
 func (r *run) inviteGreet() *cobra.Command {
 	how := codes{r: r}
@@ -214,11 +215,11 @@ either side ends the attempt, and both start again.`,
 			if err := how.check("greet"); err != nil {
 				return err
 			}
-			return r.with(c, func(ctx context.Context, s *session.Session) error {
+			return r.With(c, func(ctx context.Context, s *session.Session) error {
 				if err := s.Greet(ctx, t, how); err != nil {
 					return err
 				}
-				r.console.Note("done: the newcomer is in")
+				r.Console.Note("done: the newcomer is in")
 				return nil
 			})
 		},
@@ -259,7 +260,7 @@ this computer; the new device is closed by a password, or by the keyring.`,
 }
 
 func (r *run) claim(c *cobra.Command, l invitation.Link, n session.Newcomer, how codes) error {
-	p, err := r.place(c)
+	p, err := r.Place(c)
 	if err != nil {
 		return err
 	}
@@ -267,13 +268,13 @@ func (r *run) claim(c *cobra.Command, l invitation.Link, n session.Newcomer, how
 	h, err := p.Claim(ctx, l, func(st invitation.Statement) (session.Newcomer, error) {
 		var err error
 		if st.Type == invitation.ForUser {
-			r.console.Note("you are invited to the organization %.16s on %s as %s (%s)", st.Organization, l.Server, st.Email, st.Profile)
+			r.Console.Note("you are invited to the organization %.16s on %s as %s (%s)", st.Organization, l.Server, st.Email, st.Profile)
 			n.Name, err = r.ask(ctx, "claim", n.Name, "your name: ", "--name")
 		} else {
-			r.console.Note("this computer is invited as another device of yours, to the organization %.16s on %s", st.Organization, l.Server)
+			r.Console.Note("this computer is invited as another device of yours, to the organization %.16s on %s", st.Organization, l.Server)
 		}
 		if err == nil {
-			n.Lock, err = r.newLock(ctx, r.passwordFile, r.keyring)
+			n.Lock, err = r.NewLock(ctx, r.PasswordFile, r.UseKeyring)
 		}
 		return n, err
 	}, how)
@@ -281,7 +282,7 @@ func (r *run) claim(c *cobra.Command, l invitation.Link, n session.Newcomer, how
 		return err
 	}
 	if err == nil {
-		r.console.Note("device %q of %s in %s is ready", n.Label, h.Device().Email, h.Device().OrganizationName)
+		r.Console.Note("device %q of %s in %s is ready", n.Label, h.Device().Email, h.Device().OrganizationName)
 	}
-	return r.close(ctx, h, err)
+	return r.Close(ctx, h, err)
 }

@@ -1,4 +1,4 @@
-package cli
+package people
 
 import (
 	"context"
@@ -62,30 +62,30 @@ func workspaceRows(all []workspaceShown) [][]string {
 }
 
 func (r *run) workspaceCreate() *cobra.Command {
-	return r.asJSON(&cobra.Command{
+	return r.AsJSON(&cobra.Command{
 		Use:   "create NAME",
 		Short: "Create a workspace, with you as its owner",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return r.with(c, func(ctx context.Context, s *session.Session) error {
+			return r.With(c, func(ctx context.Context, s *session.Session) error {
 				w, err := workspace.Create(ctx, s, args[0])
 				if err != nil {
 					return err
 				}
 				made := shown(w)
-				return r.print(made, func() [][]string { return workspaceRows([]workspaceShown{made}) })
+				return r.Print(made, func() [][]string { return workspaceRows([]workspaceShown{made}) })
 			})
 		},
 	})
 }
 
 func (r *run) workspaceList() *cobra.Command {
-	return r.asJSON(&cobra.Command{
+	return r.AsJSON(&cobra.Command{
 		Use:   "list",
 		Short: "List the workspaces that you are a member of",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return r.with(c, func(ctx context.Context, s *session.Session) error {
+			return r.With(c, func(ctx context.Context, s *session.Session) error {
 				found, err := workspace.List(ctx, s)
 				if err != nil {
 					return err
@@ -94,7 +94,7 @@ func (r *run) workspaceList() *cobra.Command {
 				for _, w := range found {
 					all = append(all, shown(w))
 				}
-				return r.print(all, func() [][]string { return workspaceRows(all) })
+				return r.Print(all, func() [][]string { return workspaceRows(all) })
 			})
 		},
 	})
@@ -107,7 +107,7 @@ type member struct {
 }
 
 func (r *run) workspaceMembers() *cobra.Command {
-	return r.asJSON(&cobra.Command{
+	return r.AsJSON(&cobra.Command{
 		Use:   "members WORKSPACE",
 		Short: "List the members of a workspace with their roles",
 		Args:  cobra.ExactArgs(1),
@@ -120,7 +120,7 @@ func (r *run) workspaceMembers() *cobra.Command {
 					all = append(all, member{email, m.Role.String()})
 					rows = append(rows, []string{email, m.Name, m.Role.String()})
 				}
-				return r.print(all, func() [][]string { return rows })
+				return r.Print(all, func() [][]string { return rows })
 			})
 		},
 	})
@@ -129,7 +129,7 @@ func (r *run) workspaceMembers() *cobra.Command {
 // inWorkspace opens a session and a workspace in it. A rotation that is due is
 // done first.
 func (r *run) inWorkspace(c *cobra.Command, name string, act func(context.Context, *workspace.Workspace) error) error {
-	return r.with(c, func(ctx context.Context, s *session.Session) error {
+	return r.With(c, func(ctx context.Context, s *session.Session) error {
 		w, err := workspace.Find(ctx, s, name)
 		if err != nil {
 			return err
@@ -177,7 +177,7 @@ func (r *run) workspaceShare() *cobra.Command {
 	}
 	c.Flags().StringVar(&role, "role", "", "`role` to give: reader, contributor, manager or owner")
 	c.Flags().BoolVar(&newIdentity, "new-identity", false, "the address was another user's before, and you have checked who has it now")
-	r.complete(c, "role", cobra.FixedCompletions([]string{"reader", "contributor", "manager", "owner"}, cobra.ShellCompDirectiveNoFileComp))
+	r.Complete(c, "role", cobra.FixedCompletions([]string{"reader", "contributor", "manager", "owner"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
@@ -200,7 +200,7 @@ func (r *run) checkIdentity(ctx context.Context, s *session.Session, p session.P
 	who := fmt.Sprintf("%s was another user's address until %s; who has it now was added by %s on %s and has the key %x",
 		p.Email, cmdline.LocalTime(times[before.Revoked]), by, cmdline.LocalTime(times[p.Added]), p.Key().Digest())
 	if known {
-		r.console.Note("%s", who)
+		r.Console.Note("%s", who)
 		return nil
 	}
 	return fault.WithHint(fault.Errorf(fault.Conflict, "share with %s: %s", p.Email, who), "make sure who that is, and give --new-identity")
@@ -235,7 +235,7 @@ func (r *run) workspaceRotate() *cobra.Command {
 				if err := w.Rotate(ctx); err != nil {
 					return err
 				}
-				r.console.Note("%s has generation %d of its key now", w.Name(), w.Log().Generation())
+				r.Console.Note("%s has generation %d of its key now", w.Name(), w.Log().Generation())
 				return nil
 			})
 		},

@@ -1,4 +1,4 @@
-package cli
+package people
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/client/cli/frame"
 	"parsec/internal/client/device"
 	"parsec/internal/client/home"
 	"parsec/internal/cmdline"
@@ -31,12 +32,12 @@ type deviceHere struct {
 }
 
 func (r *run) deviceList() *cobra.Command {
-	return r.asJSON(&cobra.Command{
+	return r.AsJSON(&cobra.Command{
 		Use:   "list",
 		Short: "List the devices on this computer; needs no password",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			p, err := r.place(c)
+			p, err := r.Place(c)
 			if err != nil {
 				return err
 			}
@@ -48,7 +49,7 @@ func (r *run) deviceList() *cobra.Command {
 				rows = append(rows, []string{f.Label, f.Email, f.OrganizationName, f.Server, f.Method.String(), f.Device.String()})
 			}
 			// What can be read is shown also where something else cannot.
-			if err := r.print(all, func() [][]string { return rows }); err != nil {
+			if err := r.Print(all, func() [][]string { return rows }); err != nil {
 				return err
 			}
 			return broken
@@ -77,23 +78,23 @@ before still open with the old password.`,
 }
 
 func (r *run) passwd(c *cobra.Command, file string, keyring bool) (err error) {
-	p, err := r.place(c)
+	p, err := r.Place(c)
 	if err != nil {
 		return err
 	}
-	f, err := r.pick(p.Home, r.device)
+	f, err := r.Pick(p.Home, r.DeviceName)
 	if err != nil {
 		return err
 	}
-	if file == "" && !keyring && !r.console.Interactive() {
-		return missing("change password", "--new-password-file or --new-keyring", "the new one is needed")
+	if file == "" && !keyring && !r.Console.Interactive() {
+		return frame.Missing("change password", "--new-password-file or --new-keyring", "the new one is needed")
 	}
 	claim, err := home.Hold(p.Home, f.Device, p.Holder)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, claim.Release()) }()
-	old, err := r.lock(c.Context(), f)
+	old, err := r.Lock(c.Context(), f)
 	if err != nil {
 		return err
 	}
@@ -101,14 +102,14 @@ func (r *run) passwd(c *cobra.Command, file string, keyring bool) (err error) {
 	if err != nil {
 		return err
 	}
-	lock, err := r.newLock(c.Context(), file, keyring)
+	lock, err := r.NewLock(c.Context(), file, keyring)
 	if err != nil {
 		return err
 	}
 	if err := d.Relock(f.Path, lock); err != nil {
 		return err
 	}
-	r.console.Note("device %q is closed by a %s now", f.Label, lock.Method())
+	r.Console.Note("device %q is closed by a %s now", f.Label, lock.Method())
 	return nil
 }
 
@@ -120,13 +121,13 @@ func (r *run) deviceForget() *cobra.Command {
 Nothing on the server is deleted, and the organization still knows the device.
 Without another device you will need a new invitation.`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: r.completeDevice,
+		ValidArgsFunction: r.CompleteDevice,
 		RunE: func(c *cobra.Command, args []string) error {
-			p, err := r.place(c)
+			p, err := r.Place(c)
 			if err != nil {
 				return err
 			}
-			f, err := r.pick(p.Home, args[0])
+			f, err := r.Pick(p.Home, args[0])
 			if err != nil {
 				return err
 			}
@@ -140,7 +141,7 @@ Without another device you will need a new invitation.`,
 			if err := claim.Remove(); err != nil {
 				return fault.Errorf(fault.Failed, "forget device: %w", err)
 			}
-			r.console.Note("device %q of %s is deleted here", f.Label, f.Email)
+			r.Console.Note("device %q of %s is deleted here", f.Label, f.Email)
 			return nil
 		},
 	}
