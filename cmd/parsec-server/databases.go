@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"path/filepath"
 	"strings"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/server/events"
+	"parsec/internal/server/events/notify"
 	"parsec/internal/server/meta"
 	"parsec/internal/server/meta/postgres"
 	"parsec/internal/server/meta/sqlite"
@@ -20,6 +23,9 @@ type database struct {
 	open    func(context.Context) (meta.Store, error)
 	migrate func(context.Context) (schema.State, error)
 	check   func(context.Context) (schema.Report, error)
+	// bus returns what reaches the other processes that use the database; nil
+	// for one that a single process uses.
+	bus func(*slog.Logger) (events.Bus, error)
 }
 
 // parseDatabase reads the URL of a metadata database; the embedded one in the
@@ -39,6 +45,7 @@ func parseDatabase(text, data string) (database, error) {
 			open:    func(ctx context.Context) (meta.Store, error) { return sqlite.Open(ctx, c) },
 			migrate: func(ctx context.Context) (schema.State, error) { return sqlite.Migrate(ctx, c) },
 			check:   func(ctx context.Context) (schema.Report, error) { return sqlite.Check(ctx, c) },
+			bus:     func(*slog.Logger) (events.Bus, error) { return nil, nil },
 		}, misread(c.Validate())
 	case scheme == "postgres", scheme == "postgresql":
 		c := postgres.Config{URL: text}
@@ -46,6 +53,9 @@ func parseDatabase(text, data string) (database, error) {
 			open:    func(ctx context.Context) (meta.Store, error) { return postgres.Open(ctx, c) },
 			migrate: func(ctx context.Context) (schema.State, error) { return postgres.Migrate(ctx, c) },
 			check:   func(ctx context.Context) (schema.Report, error) { return postgres.Check(ctx, c) },
+			bus: func(log *slog.Logger) (events.Bus, error) {
+				return notify.New(notify.Config{URL: c.URL, Log: log})
+			},
 		}, misread(c.Validate())
 	}
 	return database{}, fault.Errorf(fault.Usage, "read --database: this version does not know %s:, only %s", scheme, databaseForms)

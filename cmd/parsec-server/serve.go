@@ -131,6 +131,10 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close(), blobs.Close()) }()
+	bus, err := where.database.bus(log)
+	if err != nil {
+		return err
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)
 	if err != nil {
 		return fault.WithHint(fault.Errorf(fault.Conflict, "listen on %s: %w", o.listen, err), "choose another address with --listen")
@@ -140,7 +144,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	if public == "" {
 		public = address
 	}
-	handler := server.New(store, blobs, log, server.Config{PublicURL: public, AdminToken: token, Network: network, Transfer: o.limits.transfer()})
+	handler := server.New(store, blobs, log, server.Config{PublicURL: public, AdminToken: token, Network: network, Transfer: o.limits.transfer(), Bus: bus})
 	fmt.Fprintln(stdout, "listening on "+address)
 	log.InfoContext(ctx, "started", "version", version(), "address", address, "public_url", public, "data", o.data)
 	defer func() { log.InfoContext(ctx, "stopped") }()

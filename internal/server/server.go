@@ -1,16 +1,27 @@
 // Package server makes a server of its parts: the services over two stores,
 // and the network in front of them. It opens and listens to nothing.
+//
+// A server may be one of several processes over the same stores, which share
+// nothing else. Then a bus brings the events of the others, and what the bus
+// lost is found by reading.
 package server
 
 import (
+	"context"
+	"crypto/tls"
+	"errors"
 	"log/slog"
+	"net"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"parsec/internal/server/access"
 	"parsec/internal/server/admin"
 	"parsec/internal/server/blob"
 	"parsec/internal/server/blocks"
 	"parsec/internal/server/events"
+	"parsec/internal/server/follow"
 	"parsec/internal/server/invitation"
 	"parsec/internal/server/meta"
 	"parsec/internal/server/organization"
@@ -28,16 +39,28 @@ type Config struct {
 	Network rpc.Config
 	// Transfer bounds the transfer of blocks.
 	Transfer blocks.Config
+	// Bus reaches the other processes that serve the same stores; nil where
+	// there are none.
+	Bus events.Bus
+	// Follow is how often such a server reads what the others did; default 5 s.
+	Follow time.Duration
 }
 
-// New returns the handler of a server over two stores, which stay the caller's.
-func New(store meta.Store, blobs blob.Store, log *slog.Logger, c Config) *rpc.Server {
+// Server is a server that listens to nothing yet.
+type Server struct {
+	*rpc.Server
+	// jobs run beside it.
+	jobs []func(context.Context) error
+}
+
+// New returns a server over two stores, which stay the caller's.
+func New(store meta.Store, blobs blob.Store, log *slog.Logger, c Config) *Server {
 	if c.Network.Now == nil {
 		c.Network.Now = time.Now
 	}
-	now, keep, hub := c.Network.Now, access.New(), events.NewHub()
+	now, keep, hub := c.Network.Now, access.New(), events.NewSharedHub(c.Bus)
 	organizations := organization.New(store, keep, hub, now)
-	return rpc.New(rpc.Services{
+	s := &Server{Server: rpc.New(rpc.Services{
 		Organizations: organizations,
 		Workspaces:    workspace.New(store, keep, hub, now),
 		Blocks:        blocks.New(store, blobs, keep, now, c.Transfer),
@@ -45,5 +68,28 @@ func New(store meta.Store, blobs blob.Store, log *slog.Logger, c Config) *rpc.Se
 		Events:        hub,
 		Admin:         admin.New(organizations, c.PublicURL),
 		Operator:      admin.NewOperator(c.AdminToken),
-	}, log, c.Network)
+	}, log, c.Network)}
+	if c.Bus != nil {
+		s.jobs = append(s.jobs,
+			func(ctx context.Context) error { return c.Bus.Run(ctx, hub.Receive) },
+			follow.New(store, hub, log, follow.Config{Every: c.Follow, Now: now}).Run)
+	}
+	return s
+}
+
+// Serve is [rpc.Server.Serve] with what runs beside it, which ends once the
+// last request has ended, or ends it all where it fails.
+func (s *Server) Serve(ctx context.Context, l net.Listener, secure *tls.Config) error {
+	jobs, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, jobs := errgroup.WithContext(jobs)
+	for _, run := range s.jobs {
+		group.Go(func() error { return run(jobs) })
+	}
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	defer context.AfterFunc(jobs, end)()
+	err := s.Server.Serve(ctx, l, secure)
+	stop()
+	return errors.Join(err, group.Wait())
 }

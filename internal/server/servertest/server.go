@@ -18,6 +18,9 @@ import (
 	"parsec/internal/server/blob/file"
 	"parsec/internal/server/blocks"
 	"parsec/internal/server/events"
+	"parsec/internal/server/events/notify"
+	"parsec/internal/server/meta"
+	"parsec/internal/server/meta/postgres"
 	"parsec/internal/server/meta/sqlite"
 	"parsec/internal/server/organization"
 	"parsec/internal/server/rpc"
@@ -27,6 +30,14 @@ import (
 type Config struct {
 	// Dir is the data folder; default a temporary one.
 	Dir string
+	// Database is the URL of a PostgreSQL database, which other servers of the
+	// same data folder may use at the same time; default SQLite in the folder.
+	Database string
+	// Follow is how often such a server reads what the others did.
+	Follow time.Duration
+	// Deaf cuts such a server off from what the others send, and the others
+	// from what it would.
+	Deaf bool
 	// Listen is the address; default a free port of loopback.
 	Listen string
 	// Network and Transfer bound what callers get.
@@ -47,7 +58,7 @@ type Server struct {
 	Dir string
 
 	t    testing.TB
-	meta *sqlite.Store
+	meta meta.Store
 	stop func() error
 }
 
@@ -70,15 +81,17 @@ func Start(t testing.TB, c Config) *Server {
 		t.Fatal(err)
 	}
 	s := &Server{t: t, Dir: c.Dir, URL: "http://" + l.Addr().String()}
-	if s.meta, err = sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(c.Dir, "metadata.sqlite")}); err != nil {
+	log := slog.New(slog.NewJSONHandler(c.Log, nil))
+	var bus events.Bus
+	if s.meta, bus, err = c.open(t.Context(), log); err != nil {
 		t.Fatal(errors.Join(err, l.Close()))
 	}
 	blobs, err := file.Open(t.Context(), file.Config{Path: filepath.Join(c.Dir, "blocks")})
 	if err != nil {
 		t.Fatal(errors.Join(err, l.Close(), s.meta.Close()))
 	}
-	handler := server.New(s.meta, blobs, slog.New(slog.NewJSONHandler(c.Log, nil)), server.Config{
-		PublicURL: s.URL, AdminToken: AdminToken, Network: c.Network, Transfer: c.Transfer,
+	handler := server.New(s.meta, blobs, log, server.Config{
+		PublicURL: s.URL, AdminToken: AdminToken, Network: c.Network, Transfer: c.Transfer, Bus: bus, Follow: c.Follow,
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var running sync.WaitGroup
@@ -91,6 +104,38 @@ func Start(t testing.TB, c Config) *Server {
 	})
 	t.Cleanup(s.Stop)
 	return s
+}
+
+// open opens the metadata, and the bus of what several servers may share.
+func (c Config) open(ctx context.Context, log *slog.Logger) (meta.Store, events.Bus, error) {
+	if c.Database == "" {
+		store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(c.Dir, "metadata.sqlite")})
+		return store, nil, err
+	}
+	store, err := postgres.Open(ctx, postgres.Config{URL: c.Database})
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.Deaf {
+		return store, deaf{}, nil
+	}
+	bus, err := notify.New(notify.Config{URL: c.Database, Log: log})
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return store, bus, nil
+}
+
+// deaf is a bus that loses everything.
+type deaf struct{}
+
+// Send implements [events.Bus].
+func (deaf) Send(events.Hint) {}
+
+// Run implements [events.Bus].
+func (deaf) Run(ctx context.Context, _ func(events.Hint)) error {
+	<-ctx.Done()
+	return nil
 }
 
 // Stop stops the server as SIGTERM does, and releases its folder and address.
