@@ -53,9 +53,9 @@ func RunRemote(t *testing.T, open Remote) {
 	}
 }
 
-// failures are the ways in which an exchange fails.
+// failures are the ways in which an exchange fails that stores an object.
 func failures() map[string]faulty.Exchange {
-	return map[string]faulty.Exchange{
+	all := map[string]faulty.Exchange{
 		"an error, not persisted":             {Status: http.StatusInternalServerError},
 		"an error, but persisted":             {Status: http.StatusInternalServerError, Persisted: true},
 		"too busy, not persisted":             {Status: http.StatusServiceUnavailable},
@@ -65,6 +65,11 @@ func failures() map[string]faulty.Exchange {
 		"a connection lost amid the sending":  {Up: 1000},
 		"a connection lost early in the body": {Up: 1},
 	}
+	for name, e := range all {
+		e.Only = func(r *http.Request) bool { return r.Method == http.MethodPut }
+		all[name] = e
+	}
+	return all
 }
 
 func putSurvives(t *testing.T, open Remote) {

@@ -360,7 +360,7 @@ func TestAnAuthorityOfOnesOwnIsTrustedWhereItIsNamed(t *testing.T) {
 	c.CAFile = ca
 	works(t, openConfig(t, c))
 
-	k.secure = false
+	k.secure, k.host = false, "" // where the service is, and answers
 	_, err := swift.Open(t.Context(), c)
 	fails(t, "an address without TLS", err, fault.Failed)
 
