@@ -66,6 +66,7 @@ type Cache struct {
 	replacing sync.RWMutex
 	db        *database
 	damaged   atomic.Bool
+	resets    atomic.Uint64
 }
 
 // Mark says what the cache reflects of a workspace.
@@ -125,6 +126,9 @@ func (s settings) remove() error {
 	return nil
 }
 
+// Resets counts the calls of [Cache.Reset].
+func (c *Cache) Resets() uint64 { return c.resets.Load() }
+
 // Damaged reports whether the cache was found damaged.
 func (c *Cache) Damaged() bool { return c.damaged.Load() }
 
@@ -134,6 +138,7 @@ func (c *Cache) Reset(ctx context.Context) error {
 	c.replacing.Lock()
 	defer c.replacing.Unlock()
 	c.damaged.Store(true) // until the new one stands
+	c.resets.Add(1)
 	return errors.Join(c.db.close(), c.replace(ctx))
 }
 

@@ -21,6 +21,9 @@ func (w *Workspace) PullLog(ctx context.Context) error {
 }
 
 func (w *Workspace) pullLog(ctx context.Context) error {
+	if err := w.keepUp(ctx); err != nil {
+		return err
+	}
 	asked := w.session.Organization().Position().Index
 	var claimed *record.Position
 	err := w.session.Server().PullWorkspace(ctx, w.id, w.log.Position().Index, func(b remote.Batch) error {

@@ -35,8 +35,10 @@ type Workspace struct {
 	log *verify.Workspace
 	// asked is the organization index that was verified before asking for log.
 	asked uint64
-	// mark is what the cache reflects.
-	mark store.Mark
+	// mark is what the cache reflects, and resets how often it was thrown away
+	// before.
+	mark   store.Mark
+	resets uint64
 	keys map[uint64]seal.WorkspaceKey
 	name string
 	// nameless says why the name does not open.
@@ -78,6 +80,14 @@ func restore(ctx context.Context, s *session.Session, w id.Workspace) (*Workspac
 		ws.keys[k.Generation] = seal.WorkspaceKey{Place: ws.Place(), Generation: k.Generation, Key: k.Key}
 	}
 	return ws, ws.catchUp(ctx)
+}
+
+// keepUp catches up where the cache was thrown away meanwhile.
+func (w *Workspace) keepUp(ctx context.Context) error {
+	if w.resets == w.session.Local().Cache.Resets() {
+		return nil
+	}
+	return w.catchUp(ctx)
 }
 
 // ID returns the workspace's id.
@@ -138,10 +148,13 @@ func (w *Workspace) need(least record.Role, to string) error {
 
 // catchUp brings the cache to where the state stands, after a cache was lost
 // or a process was killed between the two.
-func (w *Workspace) catchUp(ctx context.Context) (err error) {
-	if w.mark, err = w.session.Local().Cache.Mark(ctx, w.id); err != nil {
+func (w *Workspace) catchUp(ctx context.Context) error {
+	resets := w.session.Local().Cache.Resets()
+	mark, err := w.session.Local().Cache.Mark(ctx, w.id)
+	if err != nil {
 		return err
 	}
+	w.set(func() { w.mark, w.resets = mark, resets })
 	const batch = 4096
 	var versions []store.Version
 	for kept, err := range w.session.Local().State.Records(ctx, w.id, w.mark.Position.Index) {
