@@ -39,8 +39,8 @@ type Workspace struct {
 	// before.
 	mark   store.Mark
 	resets uint64
-	keys map[uint64]seal.WorkspaceKey
-	name string
+	keys   map[uint64]seal.WorkspaceKey
+	name   string
 	// nameless says why the name does not open.
 	nameless error
 	// standing counts refusals in a row for what the server does not give.
