@@ -94,7 +94,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": scriptServe, "end": scriptEnd, "status": scriptStatus, "people": scriptPeople, "get": scriptGet, "mode": scriptMode, "certificate": scriptCertificate,
+			"serve": scriptServe, "end": scriptEnd, "status": scriptStatus, "people": scriptPeople, "get": scriptGet, "mode": scriptMode, "certificate": scriptCertificate, "hangup": scriptHangup,
 			// database makes a PostgreSQL database, and sets $DATABASE to its URL.
 			"database": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Setenv("DATABASE", services.Postgres(t)) },
 		},
@@ -222,4 +222,18 @@ func scriptCertificate(ts *testscript.TestScript, _ bool, args []string) {
 	for i, block := range []*pem.Block{{Type: "CERTIFICATE", Bytes: made}, {Type: "PRIVATE KEY", Bytes: key}} {
 		ts.Check(os.WriteFile(ts.MkAbs(args[i]), pem.EncodeToMemory(block), 0o600))
 	}
+}
+
+// scriptHangup hangs up on the server, and runs a command until it succeeds:
+//
+//	hangup COMMAND...
+func scriptHangup(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Value(serverKey{}).(*process).Process.Signal(syscall.SIGHUP))
+	var err error
+	for range 100 { // each is a process of its own, which takes a while
+		if err = ts.Exec(args[0], args[1:]...); err == nil {
+			return
+		}
+	}
+	ts.Check(err)
 }

@@ -9,22 +9,28 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
 
 	"parsec/internal/base/durable"
 	"parsec/internal/base/fault"
 	"parsec/internal/server"
 	"parsec/internal/server/admin"
 	"parsec/internal/server/blob"
+	"parsec/internal/server/certificate"
 	"parsec/internal/server/meta"
 	"parsec/internal/server/rpc"
 )
@@ -42,7 +48,7 @@ type options struct {
 	stores, proxies                   []string
 	certificate, key                  string
 	insecure, verbose                 bool
-	logFormat                         string
+	logFormat, proxyHeader            string
 
 	// config names the file that gives what flags and environment do not.
 	config string
@@ -87,7 +93,8 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.certificate, "tls-cert", "", "`file` with the TLS certificate chain, in PEM")
 	f.StringVar(&o.key, "tls-key", "", "`file` with its private key, in PEM")
 	f.BoolVar(&o.insecure, "insecure-http", false, "allow plain HTTP on other than loopback, behind a proxy")
-	f.StringArrayVar(&o.proxies, "trusted-proxy", nil, "`network` of reverse proxies whose X-Forwarded-For is believed, as 10.0.0.0/8; may be repeated")
+	f.StringArrayVar(&o.proxies, "trusted-proxy", nil, "`network` of reverse proxies whose word for the address of a client is believed, as 10.0.0.0/8; may be repeated")
+	f.StringVar(&o.proxyHeader, "proxy-header", "X-Forwarded-For", "`header` in which the proxies say it: X-Forwarded-For or Forwarded")
 	f.StringVar(&o.logFormat, "log-format", "text", "`how` to log: text or json")
 }
 
@@ -99,21 +106,32 @@ func (o *options) whereFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.database, "database", "", "metadata database `URL`: "+databaseForms+" (default sqlite:DATA/metadata.sqlite)")
 }
 
+// settled is what the options come to, before anything is opened.
+type settled struct {
+	log     *slog.Logger
+	network rpc.Config
+	pair    *certificate.Files
+	where   places
+}
+
+// settle checks all options, and creates nothing.
+func (o options) settle(stderr io.Writer) (s settled, err error) {
+	if s.log, err = o.logger(stderr); err != nil {
+		return s, err
+	}
+	if s.network, err = o.network(); err != nil {
+		return s, err
+	}
+	if s.pair, err = o.pair(s.log); err != nil {
+		return s, err
+	}
+	s.where, err = o.places()
+	return s, err
+}
+
 // serve runs the server until the context ends.
 func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
-	log, err := o.logger(stderr)
-	if err != nil {
-		return err
-	}
-	network, err := o.network()
-	if err != nil {
-		return err
-	}
-	secure, err := o.tls()
-	if err != nil {
-		return err
-	}
-	where, err := o.places()
+	how, err := o.settle(stderr)
 	if err != nil {
 		return err
 	}
@@ -126,12 +144,12 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	if err != nil {
 		return err
 	}
-	store, blobs, err := where.open(ctx)
+	store, blobs, err := how.where.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close(), blobs.Close()) }()
-	bus, err := where.database.bus(log)
+	bus, err := how.where.database.bus(how.log)
 	if err != nil {
 		return err
 	}
@@ -139,16 +157,26 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	if err != nil {
 		return fault.WithHint(fault.Errorf(fault.Conflict, "listen on %s: %w", o.listen, err), "choose another address with --listen")
 	}
-	address := address(l.Addr(), secure != nil)
+	address := address(l.Addr(), how.pair != nil)
 	public := strings.TrimSuffix(o.publicURL, "/")
 	if public == "" {
 		public = address
 	}
-	handler := server.New(store, blobs, log, server.Config{PublicURL: public, AdminToken: token, Network: network, Transfer: o.limits.transfer(), Bus: bus})
+	handler := server.New(store, blobs, how.log, server.Config{PublicURL: public, AdminToken: token, Network: how.network, Transfer: o.limits.transfer(), Bus: bus})
+	work, ctx := errgroup.WithContext(ctx)
+	var secure *tls.Config
+	if how.pair != nil {
+		secure = how.pair.Config()
+		hangup := make(chan os.Signal, 1) // another one meanwhile asks for the same
+		signal.Notify(hangup, syscall.SIGHUP)
+		defer signal.Stop(hangup)
+		work.Go(func() error { return reloading(ctx, hangup, how.pair, how.log) })
+	}
 	fmt.Fprintln(stdout, "listening on "+address)
-	log.InfoContext(ctx, "started", "version", version(), "address", address, "public_url", public, "data", o.data)
-	defer func() { log.InfoContext(ctx, "stopped") }()
-	return handler.Serve(ctx, l, secure)
+	how.log.InfoContext(ctx, "started", "version", version(), "address", address, "public_url", public, "data", o.data)
+	defer func() { how.log.InfoContext(ctx, "stopped") }()
+	work.Go(func() error { return handler.Serve(ctx, l, secure) })
+	return work.Wait()
 }
 
 func (o options) logger(w io.Writer) (*slog.Logger, error) {
@@ -173,6 +201,9 @@ func (o options) network() (rpc.Config, error) {
 		return c, err
 	}
 	o.limits.bound(&c)
+	if c.ProxyHeader = http.CanonicalHeaderKey(o.proxyHeader); c.ProxyHeader != "X-Forwarded-For" && c.ProxyHeader != "Forwarded" {
+		return c, fault.Errorf(fault.Usage, "read --proxy-header: want X-Forwarded-For or Forwarded")
+	}
 	for _, text := range o.proxies {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
@@ -209,18 +240,31 @@ func loopback(listen string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-func (o options) tls() (*tls.Config, error) {
+// pair reads the certificate that the options name; nil for none.
+func (o options) pair(log *slog.Logger) (*certificate.Files, error) {
 	if (o.certificate == "") != (o.key == "") {
 		return nil, fault.Errorf(fault.Usage, "--tls-cert and --tls-key go together")
 	}
 	if o.certificate == "" {
 		return nil, nil
 	}
-	pair, err := tls.LoadX509KeyPair(o.certificate, o.key)
-	if err != nil {
-		return nil, fault.Errorf(fault.Usage, "read TLS certificate %s with key %s: %w", o.certificate, o.key, err)
+	return certificate.Open(o.certificate, o.key, time.Now, log)
+}
+
+// reloading reads the certificate again at each hangup, until the context ends.
+func reloading(ctx context.Context, hangup <-chan os.Signal, pair *certificate.Files, log *slog.Logger) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangup:
+			if err := pair.Reload(); err != nil {
+				log.ErrorContext(ctx, "the TLS certificate stays the old one", "error", err)
+			} else {
+				log.InfoContext(ctx, "TLS certificate read again at a hangup")
+			}
+		}
 	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}, nil
 }
 
 // lockData creates the data folder and holds it for this process.

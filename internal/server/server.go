@@ -44,6 +44,8 @@ type Config struct {
 	Bus events.Bus
 	// Follow is how often such a server reads what the others did; default 5 s.
 	Follow time.Duration
+	// Observer is told of every request; it may be nil.
+	Observer rpc.Observer
 }
 
 // Server is a server that listens to nothing yet.
@@ -68,6 +70,8 @@ func New(store meta.Store, blobs blob.Store, log *slog.Logger, c Config) *Server
 		Events:        hub,
 		Admin:         admin.New(organizations, c.PublicURL),
 		Operator:      admin.NewOperator(c.AdminToken),
+		Ready:         stores{store, blobs},
+		Observer:      c.Observer,
 	}, log, c.Network)}
 	if c.Bus != nil {
 		s.jobs = append(s.jobs,

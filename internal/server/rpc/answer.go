@@ -72,6 +72,8 @@ type body struct {
 	control  *http.ResponseController
 	stall    time.Duration
 	extended time.Time
+	// bytes counts what was read.
+	bytes int64
 	// whole says that nothing more is expected.
 	whole bool
 }
@@ -80,6 +82,7 @@ type body struct {
 func (b *body) Read(p []byte) (int, error) {
 	b.extend()
 	n, err := b.ReadCloser.Read(p)
+	b.bytes += int64(n)
 	if err == io.EOF {
 		b.rest()
 	}

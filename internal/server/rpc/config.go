@@ -65,6 +65,10 @@ type Config struct {
 	// Proxies are the networks of reverse proxies whose word for the address
 	// of a client is taken; default none.
 	Proxies []netip.Prefix
+	// ProxyHeader is the header in which they say it: X-Forwarded-For, which
+	// is the default, or Forwarded. Only one is looked at: a proxy passes on
+	// the other as the client sent it.
+	ProxyHeader string
 }
 
 func (c Config) withDefaults() Config {
@@ -77,6 +81,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.TransferTime, 10*time.Minute)
 	orDefault(&c.StreamTime, time.Hour)
 	orDefault(&c.StallTime, 30*time.Second)
+	orDefault(&c.ProxyHeader, "X-Forwarded-For")
 	orDefault(&c.PollTime, 30*time.Second)
 	orDefault(&c.Beat, 30*time.Second)
 	orDefault(&c.StopTime, 30*time.Second)

@@ -30,6 +30,10 @@ type Services struct {
 	Events        *events.Hub
 	Admin         parsecv1connect.AdminServiceHandler
 	Operator      Operator
+	// Ready says whether what the server stands on answers; it may be nil.
+	Ready Readiness
+	// Observer is told of every request; it may be nil.
+	Observer Observer
 }
 
 // The largest bodies, in bytes. What surrounds the opaque bytes is small.
@@ -50,7 +54,8 @@ func New(s Services, log *slog.Logger, cfg Config) *Server {
 	cfg = cfg.withDefaults()
 	server := &Server{
 		cfg: cfg, log: log, mux: http.NewServeMux(), endpoints: endpoints(cfg),
-		gate: s.Organizations, operator: s.Operator,
+		gate: s.Organizations, operator: s.Operator, observer: s.Observer,
+		ready:     &readiness{of: s.Ready, now: cfg.Now},
 		rpcErrors: connecthttp.NewErrorWriter(),
 		memory:    limit.NewMemory(cfg.BodyMemory, cfg.Waiters),
 		addresses: limit.NewRates[netip.Addr](cfg.AddressRate, cfg.AddressBurst),
@@ -75,6 +80,7 @@ func New(s Services, log *slog.Logger, cfg Config) *Server {
 		connecthttp.WithCodecs(connectproto.NewBinaryCodec()))
 	transfers{server, s.Blocks}.register(server.mux)
 	pages(server.mux)
+	server.mux.HandleFunc("GET "+readyPath, server.answerReady)
 	return server
 }
 

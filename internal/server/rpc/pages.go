@@ -7,7 +7,16 @@ import (
 	"parsec/internal/format/invitation"
 )
 
-const healthPath = "/healthz"
+// Where a monitor asks.
+const (
+	healthPath = "/healthz"
+	readyPath  = "/readyz"
+)
+
+// pagePaths are the paths of all pages.
+func pagePaths() []string {
+	return []string{"/", healthPath, readyPath, invitation.InvitePath, invitation.BootstrapPath}
+}
 
 // pages registers what a person or a monitor sees: no script, nothing loaded
 // from elsewhere, and nothing that depends on who asks.

@@ -578,9 +578,17 @@ func TestTheLogTellsWhatHappenedAndNoSecrets(t *testing.T) {
 	if _, err := servertest.DialAdmin(o.URL, servertest.AdminToken).Admin.ListUsers(t.Context(), &parsecv1.ListUsersRequest{Organization: o.kit.Org.Name()}); err != nil {
 		t.Fatal(err)
 	}
+	pasted, err := http.Get(o.URL + "/invite/a-token-in-the-path?and=another")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pasted.Body.Close()
 	o.Stop()
 	log := o.log.String()
-	for _, secret := range []string{bob.Opening.Email, bob.Opening.Name, servertest.AdminToken, "Parsec ", "Bearer "} {
+	if want := `"id":"` + pasted.Header.Get("X-Request-Id") + `","method":"GET","path":"(other)","status":404`; !strings.Contains(log, want) {
+		t.Errorf("the log lacks %s", want)
+	}
+	for _, secret := range []string{"a-token-in-the-path", "another", bob.Opening.Email, bob.Opening.Name, servertest.AdminToken, "Parsec ", "Bearer "} {
 		if strings.Contains(log, secret) {
 			t.Errorf("the log holds %q", secret)
 		}
@@ -591,12 +599,12 @@ func TestTheLogTellsWhatHappenedAndNoSecrets(t *testing.T) {
 		Bytes, Duration       int64
 	}
 	lines := strings.Split(strings.TrimSpace(log), "\n")
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil {
+	if err := json.Unmarshal([]byte(lines[len(lines)-2]), &last); err != nil {
 		t.Fatal(err)
 	}
 	if last.Msg != "request" || last.ID == "" || last.Method != "POST" || last.Path != parsecv1connect.AdminServiceListUsersProcedure ||
 		last.Status != 200 || last.Bytes == 0 || last.Duration == 0 {
-		t.Errorf("the last line is %+v", last)
+		t.Errorf("the last line but one is %+v", last)
 	}
 	if strings.Contains(log, `"status":0`) {
 		t.Errorf("an answer without a status:\n%s", log)

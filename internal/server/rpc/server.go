@@ -15,11 +15,10 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
-	"strings"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect/v2/connecthttp"
@@ -43,6 +42,15 @@ type Server struct {
 	streams   *streams
 	gate      Organizations
 	operator  Operator
+	ready     *readiness
+	observer  Observer
+}
+
+// Observer is told of every request when it has ended.
+type Observer interface {
+	// Request tells the path, which is one of a few dozen; the kind of the
+	// failure, or "ok"; how long it took; and the bytes of both bodies.
+	Request(path, outcome string, took time.Duration, in, out int64)
 }
 
 // Drain ends what would not end by itself, so that the server can stop when
@@ -70,11 +78,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n := &note{id: requestID()}
 	r = r.WithContext(context.WithValue(r.Context(), noteKey{}, n))
 	a := newAnswer(w, s.cfg.StallTime)
+	w.Header().Set(requestIDHeader, n.id)
 	b := &body{ReadCloser: r.Body, control: a.control, stall: s.cfg.StallTime}
 	r.Body = b
 	defer func() {
 		b.finish()
-		s.record(a, r, n, time.Since(begin))
+		s.record(a, b, r, n, time.Since(begin))
 	}()
 	defer func() {
 		if p := recover(); p != nil {
@@ -98,27 +107,48 @@ func (s *Server) panicked(a *answer, r *http.Request, p any) {
 	reply(a, r, s.rpcErrors, fault.Errorf(fault.Failed, "a handler panicked"))
 }
 
-// record writes the request to the log. The path holds no secrets: what opens
-// something stands in headers, bodies or behind the # of a link.
-func (s *Server) record(a *answer, r *http.Request, n *note, took time.Duration) {
-	level, status := slog.LevelInfo, a.status
+// requestIDHeader names the request in its answer, as the log names it.
+const requestIDHeader = "X-Request-Id"
+
+// otherPath stands for all paths that the server does not have. What somebody
+// pasted there may be a secret, and there may be any number of them.
+const otherPath = "(other)"
+
+// place returns the path of a request if it is one of the server's. These hold
+// no secrets: what opens something stands in headers, bodies or behind the #
+// of a link.
+func (s *Server) place(r *http.Request) string {
+	_, known := s.endpoints[r.URL.Path]
+	if known || slices.Contains(pagePaths(), r.URL.Path) {
+		return r.URL.Path
+	}
+	return otherPath
+}
+
+// record writes the request to the log and tells the observer.
+func (s *Server) record(a *answer, b *body, r *http.Request, n *note, took time.Duration) {
+	level, status, place, outcome := slog.LevelInfo, a.status, s.place(r), "ok"
 	if status == 0 { // an answer without a body, which net/http makes one of 200
 		status = http.StatusOK
 	}
 	attributes := []slog.Attr{
-		slog.String("id", n.id), slog.String("method", r.Method), slog.String("path", r.URL.Path),
+		slog.String("id", n.id), slog.String("method", r.Method), slog.String("path", place),
 		slog.Int("status", status), slog.Int64("bytes", a.bytes), slog.Duration("duration", took),
 	}
 	if n.err != nil {
 		kind := fault.KindOf(n.err)
+		outcome = kind.String()
 		attributes = append(attributes, slog.String("kind", kind.String()), slog.String("error", n.err.Error()))
 		if kind == fault.Failed || kind == fault.Full {
 			level = slog.LevelError
 		}
-	} else if r.URL.Path == healthPath {
+	} else if place == healthPath || place == readyPath {
 		level = slog.LevelDebug
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attributes...)
+	if s.observer != nil {
+		s.observer.Request(place, outcome, took, b.bytes, a.bytes)
+	}
 }
 
 func requestID() string {
@@ -164,34 +194,4 @@ func refuseCompressed(r *http.Request) error {
 		}
 	}
 	return nil
-}
-
-// address returns the client's address, or the network of an IPv6 client, for
-// limits of rate.
-func (s *Server) address(r *http.Request) netip.Addr {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
-	from, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.Addr{}
-	}
-	from = from.Unmap()
-	for _, proxies := range s.cfg.Proxies {
-		if !proxies.Contains(from) {
-			continue
-		}
-		hops := strings.Split(r.Header.Get("X-Forwarded-For"), ",")
-		if real, err := netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1])); err == nil {
-			from = real.Unmap()
-		}
-		break
-	}
-	if from.Is6() {
-		if network, err := from.WithZone("").Prefix(64); err == nil {
-			return network.Addr()
-		}
-	}
-	return from
 }

@@ -47,6 +47,13 @@ func (s *streams) start(ctx context.Context, d id.Device) (context.Context, func
 	return ctx, func() { s.end(one) }, nil
 }
 
+// stopping reports whether the server stops.
+func (s *streams) stopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 func (s *streams) end(one *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,13 +76,6 @@ func (s *streams) close() {
 	for _, cancel := range s.open {
 		cancel()
 	}
-}
-
-// stopping reports whether the server stops.
-func (s *streams) stopping() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
 }
 
 func errStopping() error {
