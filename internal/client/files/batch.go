@@ -6,6 +6,7 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/client/edit"
 	"parsec/internal/client/merge"
 	"parsec/internal/format/manifest"
 	"parsec/internal/format/record"
@@ -92,7 +93,7 @@ const (
 type batch struct {
 	tree  *Tree
 	tally *tally
-	edit  edit
+	edit  edit.Edit
 	base  merge.Base
 	// since is when the first of the writes came.
 	since  time.Time
@@ -126,36 +127,36 @@ func (b *batch) add(ctx context.Context, writes []*write) error {
 }
 
 func (b *batch) put(w *write) {
-	if b.edit.blocks == nil {
-		b.edit.blocks, b.edit.modified = map[id.Entry][]id.Block{}, map[id.Entry]int64{}
+	if b.edit.Blocks == nil {
+		b.edit.Blocks, b.edit.Modified = map[id.Entry][]id.Block{}, map[id.Entry]int64{}
 	}
 	if b.writes == 0 {
 		b.since = time.Now()
 	}
-	node := nodeOf(manifest.Manifest{Kind: kindOf(w.body), Created: b.tree.now(), Modified: w.modified}, w.body)
+	node := edit.NodeOf(manifest.Manifest{Kind: kindOf(w.body), Created: b.tree.now(), Modified: w.modified}, w.body)
 	at := merge.Place{Folder: w.folder, Name: w.name}
 	b.writes++
 	b.blocks += len(w.blocks)
 	b.bytes += manifestSize(w.body)
 	if node.Kind == manifest.Folder {
-		b.edit.modified[w.entry] = w.modified
+		b.edit.Modified[w.entry] = w.modified
 	} else {
 		b.files++
 	}
-	b.edit.blocks[w.entry] = w.blocks // for a write, should it become a copy
+	b.edit.Blocks[w.entry] = w.blocks // for a write, should it become a copy
 	old := w.replaced
 	if old.ID.IsZero() {
-		b.edit.ops = append(b.edit.ops, merge.Create{Entry: w.entry, At: at, Node: node})
+		b.edit.Ops = append(b.edit.Ops, merge.Create{Entry: w.entry, At: at, Node: node})
 		return
 	}
-	seen := merge.Seen{Version: old.Version.Number, Place: at, Node: nodeOf(old.Manifest, old.Body)}
+	seen := merge.Seen{Version: old.Version.Number, Place: at, Node: edit.NodeOf(old.Manifest, old.Body)}
 	if old.Kind == node.Kind {
 		node.Created = old.Manifest.Created
-		b.edit.ops = append(b.edit.ops, merge.Write{Entry: old.ID, Seen: seen, Now: node, Copy: w.entry})
-		b.edit.blocks[old.ID] = w.blocks
+		b.edit.Ops = append(b.edit.Ops, merge.Write{Entry: old.ID, Seen: seen, Now: node, Copy: w.entry})
+		b.edit.Blocks[old.ID] = w.blocks
 		return
 	}
-	b.edit.ops = append(b.edit.ops, merge.Remove{Entry: old.ID, Seen: seen}, merge.Create{Entry: w.entry, At: at, Node: node})
+	b.edit.Ops = append(b.edit.Ops, merge.Remove{Entry: old.ID, Seen: seen}, merge.Create{Entry: w.entry, At: at, Node: node})
 }
 
 // manifestSize returns about how long a sealed manifest is.
@@ -189,7 +190,7 @@ func (b *batch) commit(ctx context.Context) error {
 		return err
 	}
 	b.tally.Done(b.files, 0)
-	b.edit = edit{blocks: map[id.Entry][]id.Block{}, modified: b.edit.modified}
+	b.edit = edit.Edit{Blocks: map[id.Entry][]id.Block{}, Modified: b.edit.Modified}
 	b.writes, b.files, b.blocks, b.bytes = 0, 0, 0, 0
 	return nil
 }
@@ -197,12 +198,13 @@ func (b *batch) commit(ctx context.Context) error {
 // commitPart commits some of what was gathered: at once, or each half by
 // itself where that is too much for one commit, as it is if many folders are
 // due for a snapshot.
-func (b *batch) commitPart(ctx context.Context, e edit) error {
-	if err := b.tree.see(ctx, e.ops, &b.base); err != nil {
+func (b *batch) commitPart(ctx context.Context, e edit.Edit) error {
+	if err := b.tree.editor.See(ctx, e.Ops, &b.base); err != nil {
 		return err
 	}
-	notes, err := b.tree.commit(ctx, e, &b.base)
-	if first, second := e.halves(); fault.Is(err, fault.TooLarge) && len(second.ops) > 0 {
+	e.Base = &b.base
+	notes, err := b.tree.commit(ctx, e)
+	if first, second := halves(e); fault.Is(err, fault.TooLarge) && len(second.Ops) > 0 {
 		if err := b.commitPart(ctx, first); err != nil {
 			return err
 		}
@@ -215,15 +217,15 @@ func (b *batch) commitPart(ctx context.Context, e edit) error {
 }
 
 // halves splits an edit in two. What replaces something stays with its removal.
-func (e edit) halves() (first, second edit) {
-	half := len(e.ops) / 2
+func halves(e edit.Edit) (first, second edit.Edit) {
+	half := len(e.Ops) / 2
 	if half > 0 {
-		if _, removes := e.ops[half-1].(merge.Remove); removes {
+		if _, removes := e.Ops[half-1].(merge.Remove); removes {
 			half++
 		}
 	}
 	first, second = e, e
-	first.ops, second.ops = e.ops[:half], e.ops[half:]
+	first.Ops, second.Ops = e.Ops[:half], e.Ops[half:]
 	return first, second
 }
 

@@ -2,7 +2,9 @@ package files
 
 import (
 	"context"
+	"crypto/sha256"
 	"io"
+	"slices"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/client/list"
@@ -74,4 +76,16 @@ func writeZeros(w io.Writer, n uint64) error {
 		n -= some
 	}
 	return nil
+}
+
+// same compares the contents of two files of the same size.
+func (t *Tree) same(ctx context.Context, a, b manifest.FileBody) (bool, error) {
+	x, y := sha256.New(), sha256.New()
+	if err := t.Content(ctx, Entry{Kind: manifest.File, Body: a}, x); err != nil {
+		return false, err
+	}
+	if err := t.Content(ctx, Entry{Kind: manifest.File, Body: b}, y); err != nil {
+		return false, err
+	}
+	return slices.Equal(x.Sum(nil), y.Sum(nil)), nil
 }

@@ -12,9 +12,12 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/client/edit"
+	"parsec/internal/client/merge"
 	"parsec/internal/client/mirror"
 	"parsec/internal/client/session"
 	"parsec/internal/client/store"
@@ -26,8 +29,9 @@ import (
 type Tree struct {
 	// Mirror is the tree as it was verified.
 	*mirror.Mirror
-	ws    *workspace.Workspace
-	cache *store.Cache
+	editor *edit.Editor
+	ws     *workspace.Workspace
+	cache  *store.Cache
 	// CommitSize is how many entries a commit of a copy writes, and CommitBlocks
 	// from how many new blocks on it writes fewer; 1,000 and 4,096 (2 GiB) by
 	// default. Whatever breaks off a copy, no more has to be sent again.
@@ -42,15 +46,27 @@ func Open(ctx context.Context, s *session.Session, name string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{Mirror: mirror.New(ws), ws: ws, cache: s.Local().Cache, CommitSize: 1000, CommitBlocks: 4096, hidden: map[id.Entry]bool{}}
+	verified := mirror.New(ws)
+	t := &Tree{Mirror: verified, editor: edit.New(verified), ws: ws, cache: s.Local().Cache, CommitSize: 1000, CommitBlocks: 4096, hidden: map[id.Entry]bool{}}
 	if err := ws.Maintain(ctx); err != nil {
 		return nil, err
 	}
 	return t, t.Pull(ctx)
 }
 
-// Workspace returns the workspace whose tree it is.
-func (t *Tree) Workspace() *workspace.Workspace { return t.ws }
+func (t *Tree) now() int64 { return time.Now().UnixNano() }
+
+// commit commits an edit, and what belongs behind it. It returns what did not
+// go as intended.
+func (t *Tree) commit(ctx context.Context, e edit.Edit) ([]merge.Note, error) {
+	e.Same = t.same
+	plan, err := t.editor.Commit(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	e.Base.Accept(plan, nil)
+	return plan.Notes, t.editor.Sweep(ctx, plan)
+}
 
 // Entry is an entry at its place in the tree.
 type Entry struct {
@@ -289,3 +305,21 @@ func (t *Tree) children(ctx context.Context, folder place) ([]place, error) {
 	}
 	return all, nil
 }
+
+// pathOf returns the path of an entry, and false where it has none any more.
+func (t *Tree) pathOf(ctx context.Context, e id.Entry) (string, bool, error) {
+	p := ""
+	for depth := 0; e != t.Root(); depth++ {
+		at, ok, err := t.Parent(ctx, e)
+		if err != nil || !ok || depth > maxDepth {
+			return "", false, err
+		}
+		p = path.Join("/", at.Name, p)
+		e = at.Folder
+	}
+	return path.Join("/", p), true, nil
+}
+
+// maxDepth bounds the walk from an entry to the root: no path is as deep, and
+// a cycle is endless.
+const maxDepth = 4096

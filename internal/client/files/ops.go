@@ -7,13 +7,14 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/client/edit"
 	"parsec/internal/client/merge"
 	"parsec/internal/format/manifest"
 )
 
 // seen returns what an operation saw of an entry.
 func (t *Tree) seen(ctx context.Context, e Entry) (merge.Seen, error) {
-	seen := merge.Seen{Version: e.Version.Number, Node: nodeOf(e.Manifest, e.Body)}
+	seen := merge.Seen{Version: e.Version.Number, Node: edit.NodeOf(e.Manifest, e.Body)}
 	at, _, err := t.Parent(ctx, e.ID)
 	seen.Place = merge.Place{Folder: at.Folder, Name: at.Name}
 	return seen, err
@@ -22,10 +23,10 @@ func (t *Tree) seen(ctx context.Context, e Entry) (merge.Seen, error) {
 // do commits operations at once.
 func (t *Tree) do(ctx context.Context, ops ...merge.Op) error {
 	var base merge.Base
-	if err := t.see(ctx, ops, &base); err != nil {
+	if err := t.editor.See(ctx, ops, &base); err != nil {
 		return err
 	}
-	_, err := t.commit(ctx, edit{ops: ops}, &base)
+	_, err := t.commit(ctx, edit.Edit{Ops: ops, Base: &base})
 	return err
 }
 
@@ -89,7 +90,7 @@ func (t *Tree) Remove(ctx context.Context, p string, recursive bool) error {
 	if remove.Seen, err = t.seen(ctx, e); err != nil {
 		return err
 	}
-	if remove.Below, err = merge.LookBelow(ctx, newView(t), e.ID); err != nil {
+	if remove.Below, err = merge.LookBelow(ctx, edit.NewView(t.Mirror), e.ID); err != nil {
 		return err
 	}
 	return t.do(ctx, remove)

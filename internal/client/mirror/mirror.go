@@ -28,6 +28,9 @@ func New(ws *workspace.Workspace) *Mirror {
 	return &Mirror{ws: ws, cache: ws.Session().Local().Cache}
 }
 
+// Workspace returns the workspace whose tree it is.
+func (t *Mirror) Workspace() *workspace.Workspace { return t.ws }
+
 // Root returns the id of the root folder.
 func (t *Mirror) Root() id.Entry { return id.RootEntry(t.ws.ID()) }
 

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -36,6 +37,9 @@ type Proposal struct {
 	Blocks []id.Block
 	// Restructures says that existing entries are moved or removed.
 	Restructures bool
+	// Intend, if it is not nil, is told the digest of the signed record before
+	// it is sent. Where it fails, nothing is.
+	Intend func(record.Digest) error
 	// Derive writes what follows from the changes into the cache, in the
 	// update that takes them up.
 	Derive func(*store.CacheTx) error
@@ -144,6 +148,11 @@ func (w *Workspace) commit(ctx context.Context, p *Proposal) error {
 	if err != nil {
 		return err
 	}
+	if p.Intend != nil {
+		if err := p.Intend(record.Digest(sha256.Sum256(request.Record))); err != nil {
+			return err
+		}
+	}
 	at, err := w.session.Send(ctx, w.id, request, func(tx *store.StateTx, at record.Position) error {
 		if at != next.Position() {
 			return nil
@@ -165,6 +174,19 @@ func (w *Workspace) commit(ctx context.Context, p *Proposal) error {
 	}
 	w.session.Verified(w.id, at, w.asked)
 	return w.cacheVersions(ctx, versions, at, p.Derive)
+}
+
+// Holds reports whether the verified log holds a record with this digest.
+func (w *Workspace) Holds(ctx context.Context, digest record.Digest) (bool, error) {
+	for r, err := range w.session.Local().State.Records(ctx, w.id, 0) {
+		if err != nil {
+			return false, err
+		}
+		if record.Digest(sha256.Sum256(r.Raw)) == digest {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // seal seals the manifests of a proposal under the newest key.

@@ -1,8 +1,7 @@
-package files
+package edit
 
 import (
 	"context"
-	"path"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -15,7 +14,9 @@ import (
 // view is the newest verified tree, for package merge. It remembers what does
 // not change while it is used.
 type view struct {
-	t *Tree
+	t     *mirror.Mirror
+	cache *store.Cache
+	w     id.Workspace
 	// ahead holds chains that were looked up together, at a fifth of what
 	// each costs by itself.
 	ahead map[id.Entry][]store.Version
@@ -25,8 +26,13 @@ type view struct {
 
 var _ merge.View = (*view)(nil)
 
-func newView(t *Tree) *view {
-	return &view{t, map[id.Entry][]store.Version{}, map[id.Entry]bool{}}
+// NewView returns the newest verified tree as package merge reads it. It is good
+// as long as nothing is pulled.
+func NewView(t *mirror.Mirror) merge.View { return newView(t) }
+
+func newView(t *mirror.Mirror) *view {
+	ws := t.Workspace()
+	return &view{t, ws.Session().Local().Cache, ws.ID(), map[id.Entry][]store.Version{}, map[id.Entry]bool{}}
 }
 
 // lookAhead looks up entries that will be asked for.
@@ -75,12 +81,12 @@ func (v *view) Entry(ctx context.Context, e id.Entry) (merge.State, error) {
 	if err != nil {
 		return state, err
 	}
-	state.Node = nodeOf(m, body)
+	state.Node = NodeOf(m, body)
 	return state, nil
 }
 
-// nodeOf returns what a manifest says, but for a folder's children.
-func nodeOf(m manifest.Manifest, body manifest.Body) merge.Node {
+// NodeOf returns what a manifest says, but for a folder's children.
+func NodeOf(m manifest.Manifest, body manifest.Body) merge.Node {
 	n := merge.Node{Kind: m.Kind, Created: m.Created, Modified: m.Modified}
 	switch b := body.(type) {
 	case manifest.FileBody:
@@ -99,7 +105,7 @@ func (v *view) Child(ctx context.Context, folder id.Entry, name string) (manifes
 		}
 		v.complete[folder] = true
 	}
-	c, found, err := v.t.cache.Child(ctx, v.t.ws.ID(), folder, name)
+	c, found, err := v.cache.Child(ctx, v.w, folder, name)
 	return mirror.ChildOf(c), found, err
 }
 
@@ -120,21 +126,3 @@ func (v *view) Parent(ctx context.Context, e id.Entry) (merge.Place, bool, error
 	reached, err := v.t.Reaches(ctx, found.Folder)
 	return merge.Place{Folder: found.Folder, Name: found.Name}, reached, err
 }
-
-// pathOf returns the path of an entry, and false where it has none any more.
-func (t *Tree) pathOf(ctx context.Context, e id.Entry) (string, bool, error) {
-	p := ""
-	for depth := 0; e != t.Root(); depth++ {
-		at, ok, err := t.Parent(ctx, e)
-		if err != nil || !ok || depth > maxDepth {
-			return "", false, err
-		}
-		p = path.Join("/", at.Name, p)
-		e = at.Folder
-	}
-	return path.Join("/", p), true, nil
-}
-
-// maxDepth bounds the walk from an entry to the root: no path is as deep, and
-// a cycle is endless.
-const maxDepth = 4096

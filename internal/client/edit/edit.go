@@ -1,11 +1,14 @@
-package files
+// Package edit replays operations on the newest verified tree of a workspace and
+// commits what follows: it turns a plan of package merge into manifests, and
+// folders into deltas or snapshots with their pages. It decides no conflict and
+// moves no content; blocks that a file's new content introduces are stored
+// before.
+package edit
 
 import (
 	"context"
-	"crypto/sha256"
 	"maps"
 	"slices"
-	"time"
 
 	"parsec/internal/base/id"
 	"parsec/internal/client/list"
@@ -20,34 +23,63 @@ import (
 	"parsec/internal/format/record"
 )
 
-// edit is a list of operations that are committed together.
-type edit struct {
-	ops []merge.Op
-	// blocks are those that an operation's new content introduces, by the
-	// entry that it makes or writes.
-	blocks map[id.Entry][]id.Block
-	// modified are times that folders keep, although the edit changes what is
+// Edit is a list of operations that are committed together.
+type Edit struct {
+	Ops []merge.Op
+	// Base is what is known beside the operations.
+	Base *merge.Base
+	// Blocks are those that an operation's new content introduces, by the
+	// entry that it makes or writes. They are stored.
+	Blocks map[id.Entry][]id.Block
+	// Modified are times that folders keep, although the edit changes what is
 	// in them.
-	modified map[id.Entry]int64
+	Modified map[id.Entry]int64
+	// Same compares the contents of two files of the same size.
+	Same func(ctx context.Context, ours, theirs manifest.FileBody) (bool, error)
+	// Intend, if it is not nil, is told which record is about to be sent, and
+	// what it commits. Only when it returns nil, the record is sent.
+	Intend func(digest record.Digest, plan *merge.Plan) error
 }
 
-func (t *Tree) now() int64 { return time.Now().UnixNano() }
+// Editor commits edits of one workspace.
+type Editor struct {
+	*mirror.Mirror
+	ws    *workspace.Workspace
+	cache *store.Cache
+}
 
-// commit replays an edit on the newest tree and commits it. Where others were
-// first, it replays it on what there is then. It returns what did not go as
-// intended.
-func (t *Tree) commit(ctx context.Context, e edit, base *merge.Base) ([]merge.Note, error) {
+// New returns the editor of a workspace over its verified tree.
+func New(t *mirror.Mirror) *Editor {
+	ws := t.Workspace()
+	return &Editor{t, ws, ws.Session().Local().Cache}
+}
+
+// Commit replays an edit on the newest tree and commits it. Where others were
+// first, it replays it on what there is then. A plan without changes is not
+// committed. What was below removed folders and did not fit is left to
+// [Editor.Sweep].
+func (t *Editor) Commit(ctx context.Context, e Edit) (plan *merge.Plan, err error) {
+	err = t.ws.Session().Exclusive(ctx, func(ctx context.Context) error {
+		plan, err = t.commit(ctx, e)
+		return err
+	})
+	return plan, err
+}
+
+func (t *Editor) commit(ctx context.Context, e Edit) (*merge.Plan, error) {
 	var plan *merge.Plan
 	err := t.ws.Commit(ctx, func(ctx context.Context) (*workspace.Proposal, error) {
 		if err := t.Pull(ctx); err != nil {
 			return nil, err
 		}
-		v := newView(t)
-		if err := v.lookAhead(ctx, slices.Collect(maps.Keys(e.blocks))); err != nil {
+		v := newView(t.Mirror)
+		if err := v.lookAhead(ctx, slices.Collect(maps.Keys(e.Blocks))); err != nil {
 			return nil, err
 		}
 		var err error
-		plan, err = merge.Rebase(ctx, v, base, e.ops, t.mergeConfig())
+		plan, err = merge.Rebase(ctx, v, e.Base, e.Ops, merge.Config{
+			Root: t.Root(), Device: t.ws.Session().Device().Label, Now: t.ws.Session().Now(), Same: e.Same,
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +88,6 @@ func (t *Tree) commit(ctx context.Context, e edit, base *merge.Base) ([]merge.No
 	if err != nil {
 		return nil, err
 	}
-	base.Accept(plan, nil)
 	if err := t.Pull(ctx); err != nil {
 		return nil, err
 	}
@@ -65,30 +96,15 @@ func (t *Tree) commit(ctx context.Context, e edit, base *merge.Base) ([]merge.No
 			return nil, err
 		}
 	}
-	return plan.Notes, t.sweep(ctx, plan)
-}
-
-func (t *Tree) mergeConfig() merge.Config {
-	return merge.Config{
-		Root: t.Root(), Device: t.ws.Session().Device().Label, Now: time.Now(), Same: t.same,
-	}
-}
-
-// same compares the contents of two files of the same size.
-func (t *Tree) same(ctx context.Context, a, b manifest.FileBody) (bool, error) {
-	x, y := sha256.New(), sha256.New()
-	if err := t.Content(ctx, Entry{Kind: manifest.File, Body: a}, x); err != nil {
-		return false, err
-	}
-	if err := t.Content(ctx, Entry{Kind: manifest.File, Body: b}, y); err != nil {
-		return false, err
-	}
-	return slices.Equal(x.Sum(nil), y.Sum(nil)), nil
+	return plan, nil
 }
 
 // propose turns a plan into a proposal of a commit.
-func (t *Tree) propose(ctx context.Context, plan *merge.Plan, e edit) (*workspace.Proposal, error) {
+func (t *Editor) propose(ctx context.Context, plan *merge.Plan, e Edit) (*workspace.Proposal, error) {
 	p := &workspace.Proposal{Restructures: plan.Restructures}
+	if e.Intend != nil {
+		p.Intend = func(digest record.Digest) error { return e.Intend(digest, plan) }
+	}
 	loose := &loosePages{tree: t}
 	var derive []func(*store.CacheTx) error
 	for _, put := range plan.Puts {
@@ -97,7 +113,7 @@ func (t *Tree) propose(ctx context.Context, plan *merge.Plan, e edit) (*workspac
 			return nil, err
 		}
 		p.Changes = append(p.Changes, change)
-		p.Blocks = append(p.Blocks, e.blocks[put.Entry]...)
+		p.Blocks = append(p.Blocks, e.Blocks[put.Entry]...)
 		if after != nil {
 			derive = append(derive, after)
 		}
@@ -122,7 +138,7 @@ func (t *Tree) propose(ctx context.Context, plan *merge.Plan, e edit) (*workspac
 
 // change returns the next version of an entry, and for a folder how the cache
 // follows it.
-func (t *Tree) change(ctx context.Context, put merge.Put, e edit, loose *loosePages) (workspace.Change, func(*store.CacheTx) error, error) {
+func (t *Editor) change(ctx context.Context, put merge.Put, e Edit, loose *loosePages) (workspace.Change, func(*store.CacheTx) error, error) {
 	n := put.Node
 	m := manifest.Manifest{Entry: put.Entry, Parent: put.Place.Folder, Name: put.Place.Name, Created: n.Created, Modified: n.Modified}
 	switch n.Kind {
@@ -131,7 +147,7 @@ func (t *Tree) change(ctx context.Context, put merge.Put, e edit, loose *loosePa
 	case manifest.Symlink:
 		return workspace.Change{Manifest: m, Body: manifest.SymlinkBody{Target: n.Target}}, nil, nil
 	}
-	if at, ok := e.modified[put.Entry]; ok {
+	if at, ok := e.Modified[put.Entry]; ok {
 		m.Modified = at
 	}
 	next, err := t.nextFolder(ctx, put, loose)
@@ -141,7 +157,7 @@ func (t *Tree) change(ctx context.Context, put merge.Put, e edit, loose *loosePa
 	return workspace.Change{Manifest: m, Body: next.Body}, t.deriveFolder(put, next), nil
 }
 
-func (t *Tree) nextFolder(ctx context.Context, put merge.Put, loose *loosePages) (*nextFolder, error) {
+func (t *Editor) nextFolder(ctx context.Context, put merge.Put, loose *loosePages) (*nextFolder, error) {
 	facts, err := t.Facts(ctx, put.Entry)
 	if err != nil {
 		return nil, err
@@ -153,7 +169,7 @@ func (t *Tree) nextFolder(ctx context.Context, put merge.Put, loose *loosePages)
 		if put.Fresh {
 			return nil, nil, nil
 		}
-		children, err := newView(t).Children(ctx, put.Entry)
+		children, err := newView(t.Mirror).Children(ctx, put.Entry)
 		return children, facts.Marks, err
 	}
 	next, err := tree.Write(ctx, facts.Shape, put.Changes, before, loose)
@@ -173,7 +189,7 @@ type nextFolder struct {
 	facts []byte
 }
 
-func (t *Tree) deriveFolder(put merge.Put, next *nextFolder) func(*store.CacheTx) error {
+func (t *Editor) deriveFolder(put merge.Put, next *nextFolder) func(*store.CacheTx) error {
 	return func(tx *store.CacheTx) error {
 		if put.Fresh {
 			if err := tx.ClearFolder(put.Entry); err != nil {
@@ -187,9 +203,9 @@ func (t *Tree) deriveFolder(put merge.Put, next *nextFolder) func(*store.CacheTx
 	}
 }
 
-// sweep commits the ends of what lay below removed folders, as far as they did
+// Sweep commits the ends of what lay below removed folders, as far as they did
 // not fit the commit that removed them.
-func (t *Tree) sweep(ctx context.Context, plan *merge.Plan) error {
+func (t *Editor) Sweep(ctx context.Context, plan *merge.Plan) error {
 	left := plan.Gone[min(len(plan.Gone), max(0, record.MaxChanges-len(plan.Puts))):]
 	for len(left) > 0 {
 		some := left[:min(len(left), record.MaxChanges)]
@@ -202,7 +218,7 @@ func (t *Tree) sweep(ctx context.Context, plan *merge.Plan) error {
 			for i, gone := range some {
 				entries[i] = gone.Entry
 			}
-			still, err := merge.Sweep(ctx, newView(t), t.Root(), entries)
+			still, err := merge.Sweep(ctx, newView(t.Mirror), t.Root(), entries)
 			if err != nil {
 				return nil, err
 			}
@@ -222,7 +238,7 @@ func (t *Tree) sweep(ctx context.Context, plan *merge.Plan) error {
 // loosePages seals the pages of folders and stores them before the commit
 // that names them.
 type loosePages struct {
-	tree   *Tree
+	tree   *Editor
 	blocks []pack.Block
 	body   []byte
 	stored []id.Block
@@ -258,9 +274,9 @@ func (l *loosePages) flush(ctx context.Context) error {
 	return nil
 }
 
-// see remembers the folders in which operations make something and that they
+// See remembers the folders in which operations make something and that they
 // do not make themselves.
-func (t *Tree) see(ctx context.Context, ops []merge.Op, base *merge.Base) error {
+func (t *Editor) See(ctx context.Context, ops []merge.Op, base *merge.Base) error {
 	made, above := map[id.Entry]bool{}, map[id.Entry]bool{}
 	for _, op := range ops {
 		if c, ok := op.(merge.Create); ok {
@@ -268,7 +284,7 @@ func (t *Tree) see(ctx context.Context, ops []merge.Op, base *merge.Base) error 
 			above[c.At.Folder] = true
 		}
 	}
-	v := newView(t)
+	v := newView(t.Mirror)
 	for folder := range above {
 		if made[folder] {
 			continue
