@@ -12,11 +12,11 @@ import (
 func userCommand() *cobra.Command {
 	var a adminFlags
 	c := &cobra.Command{
-		Use: "user", Short: "Look at the users of an organization",
+		Use: "user", Short: "Administer the users of an organization",
 		Args: cobra.ArbitraryArgs, RunE: cmdline.Group,
 	}
 	a.register(c)
-	c.AddCommand(userList(&a))
+	c.AddCommand(userList(&a), userFreeze(&a, true), userFreeze(&a, false))
 	return c
 }
 
@@ -27,6 +27,7 @@ type user struct {
 	Name      string  `json:"name"`
 	Profile   string  `json:"profile"`
 	RevokedAt *string `json:"revoked_at"`
+	FrozenAt  *string `json:"frozen_at"`
 }
 
 func userList(a *adminFlags) *cobra.Command {
@@ -44,15 +45,43 @@ func userList(a *adminFlags) *cobra.Command {
 				return err
 			}
 			all := make([]user, len(m.GetUsers()))
-			rows := [][]string{{"ID", "E-MAIL", "NAME", "PROFILE", "REVOKED"}}
+			rows := [][]string{{"ID", "E-MAIL", "NAME", "PROFILE", "REVOKED", "FROZEN"}}
 			for i, u := range m.GetUsers() {
 				if all[i].ID, err = id.FromBytes[id.User](u.GetUser()); err != nil {
 					return fault.Errorf(fault.Failed, "read the server's answer: %w", err)
 				}
 				all[i].Email, all[i].Name, all[i].Profile, all[i].RevokedAt = u.GetEmail(), u.GetName(), u.GetProfile(), moment(u.GetRevoked())
-				rows = append(rows, []string{all[i].ID.String(), all[i].Email, all[i].Name, all[i].Profile, text(all[i].RevokedAt)})
+				all[i].FrozenAt = moment(u.GetFrozen())
+				rows = append(rows, []string{all[i].ID.String(), all[i].Email, all[i].Name, all[i].Profile, text(all[i].RevokedAt), text(all[i].FrozenAt)})
 			}
 			return printed(c, a.json, all, rows)
 		},
 	}
+}
+
+func userFreeze(a *adminFlags, frozen bool) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "unfreeze ORG EMAIL",
+		Short: "Let a frozen user in again, as if nothing had been",
+	}
+	if frozen {
+		c = &cobra.Command{
+			Use:   "freeze ORG EMAIL",
+			Short: "Refuse a user's devices until unfreeze, and cut off what they have under way",
+			Long: `Refuses all devices of a user from now on, and cuts off what they have under way.
+Nothing is taken away: after unfreeze they go on where they stood. The other
+members notice nothing, and keys do not change. To end somebody's access for
+good, an administrator of the organization revokes the user.`,
+		}
+	}
+	c.Args = cobra.ExactArgs(2)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		api, err := a.connect()
+		if err != nil {
+			return err
+		}
+		_, err = ask(c.Context(), api.SetUser, &parsecv1.SetUserRequest{Organization: args[0], Email: args[1], Frozen: frozen})
+		return err
+	}
+	return c
 }

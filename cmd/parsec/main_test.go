@@ -22,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sync/errgroup"
 
+	"parsec/internal/api/parsecv1"
 	"parsec/internal/client/device"
 	"parsec/internal/client/home"
 	"parsec/internal/server/servertest"
@@ -81,7 +82,7 @@ func TestScripts(t *testing.T) {
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"exits": exits, "get": get, "keys": keys, "enroll": enroll, "hold": hold, "await-holder": awaitHolder, "kill-agent": killAgent,
 					"stop-server": s.stop, "start-server": s.start, "start-empty-server": s.startEmpty,
-					"backup-server": s.backup, "restore-server": s.restore,
+					"operator": s.operator, "backup-server": s.backup, "restore-server": s.restore,
 					"damage-blocks": s.damage,
 				},
 			})
@@ -159,6 +160,23 @@ func (s *script) startEmpty(*testscript.TestScript, bool, []string) { s.startIn(
 
 func (s *script) startIn(dir string) {
 	s.server = servertest.Start(s.t, servertest.Config{Dir: dir, Listen: strings.TrimPrefix(s.server.URL, "http://")})
+}
+
+// operator suspends a user of Acme, or all of it, or lets them in again:
+//
+//	operator freeze|unfreeze EMAIL
+//	operator expire|unexpire
+func (s *script) operator(ts *testscript.TestScript, _ bool, args []string) {
+	c := servertest.DialAdmin(s.server.URL, servertest.AdminToken)
+	defer c.Close()
+	off := args[0] == "freeze" || args[0] == "expire"
+	var err error
+	if len(args) == 2 {
+		_, err = c.Admin.SetUser(s.t.Context(), &parsecv1.SetUserRequest{Organization: "Acme", Email: args[1], Frozen: off})
+	} else {
+		_, err = c.Admin.SetOrganization(s.t.Context(), &parsecv1.SetOrganizationRequest{Name: "Acme", Expired: &off})
+	}
+	ts.Check(err)
 }
 
 // backup keeps a copy of all that the server has, and restore puts it back.

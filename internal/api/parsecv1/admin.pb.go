@@ -663,7 +663,9 @@ type AdminUser struct {
 	Name    string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	Profile string                 `protobuf:"bytes,4,opt,name=profile,proto3" json:"profile,omitempty"`
 	// In nanoseconds since the Unix epoch; 0 while the user is active.
-	Revoked       int64 `protobuf:"varint,5,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	Revoked int64 `protobuf:"varint,5,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// In nanoseconds since the Unix epoch; 0 while the user is not suspended.
+	Frozen        int64 `protobuf:"varint,6,opt,name=frozen,proto3" json:"frozen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -733,6 +735,109 @@ func (x *AdminUser) GetRevoked() int64 {
 	return 0
 }
 
+func (x *AdminUser) GetFrozen() int64 {
+	if x != nil {
+		return x.Frozen
+	}
+	return 0
+}
+
+type SetUserRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Organization  string                 `protobuf:"bytes,1,opt,name=organization,proto3" json:"organization,omitempty"`
+	Email         string                 `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	Frozen        bool                   `protobuf:"varint,3,opt,name=frozen,proto3" json:"frozen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetUserRequest) Reset() {
+	*x = SetUserRequest{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetUserRequest) ProtoMessage() {}
+
+func (x *SetUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetUserRequest.ProtoReflect.Descriptor instead.
+func (*SetUserRequest) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SetUserRequest) GetOrganization() string {
+	if x != nil {
+		return x.Organization
+	}
+	return ""
+}
+
+func (x *SetUserRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *SetUserRequest) GetFrozen() bool {
+	if x != nil {
+		return x.Frozen
+	}
+	return false
+}
+
+type SetUserResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetUserResponse) Reset() {
+	*x = SetUserResponse{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetUserResponse) ProtoMessage() {}
+
+func (x *SetUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetUserResponse.ProtoReflect.Descriptor instead.
+func (*SetUserResponse) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
 var File_parsec_v1_admin_proto protoreflect.FileDescriptor
 
 const file_parsec_v1_admin_proto_rawDesc = "" +
@@ -787,19 +892,26 @@ const file_parsec_v1_admin_proto_rawDesc = "" +
 	"\x10ListUsersRequest\x12\"\n" +
 	"\forganization\x18\x01 \x01(\tR\forganization\"?\n" +
 	"\x11ListUsersResponse\x12*\n" +
-	"\x05users\x18\x01 \x03(\v2\x14.parsec.v1.AdminUserR\x05users\"}\n" +
+	"\x05users\x18\x01 \x03(\v2\x14.parsec.v1.AdminUserR\x05users\"\x95\x01\n" +
 	"\tAdminUser\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x18\n" +
 	"\aprofile\x18\x04 \x01(\tR\aprofile\x12\x18\n" +
-	"\arevoked\x18\x05 \x01(\x03R\arevoked2\xd3\x03\n" +
+	"\arevoked\x18\x05 \x01(\x03R\arevoked\x12\x16\n" +
+	"\x06frozen\x18\x06 \x01(\x03R\x06frozen\"b\n" +
+	"\x0eSetUserRequest\x12\"\n" +
+	"\forganization\x18\x01 \x01(\tR\forganization\x12\x14\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\x12\x16\n" +
+	"\x06frozen\x18\x03 \x01(\bR\x06frozen\"\x11\n" +
+	"\x0fSetUserResponse2\x95\x04\n" +
 	"\fAdminService\x12a\n" +
 	"\x12CreateOrganization\x12$.parsec.v1.CreateOrganizationRequest\x1a%.parsec.v1.CreateOrganizationResponse\x12^\n" +
 	"\x11ListOrganizations\x12#.parsec.v1.ListOrganizationsRequest\x1a$.parsec.v1.ListOrganizationsResponse\x12^\n" +
 	"\x11OrganizationStats\x12#.parsec.v1.OrganizationStatsRequest\x1a$.parsec.v1.OrganizationStatsResponse\x12X\n" +
 	"\x0fSetOrganization\x12!.parsec.v1.SetOrganizationRequest\x1a\".parsec.v1.SetOrganizationResponse\x12F\n" +
-	"\tListUsers\x12\x1b.parsec.v1.ListUsersRequest\x1a\x1c.parsec.v1.ListUsersResponseB'Z%parsec/internal/api/parsecv1;parsecv1b\x06proto3"
+	"\tListUsers\x12\x1b.parsec.v1.ListUsersRequest\x1a\x1c.parsec.v1.ListUsersResponse\x12@\n" +
+	"\aSetUser\x12\x19.parsec.v1.SetUserRequest\x1a\x1a.parsec.v1.SetUserResponseB'Z%parsec/internal/api/parsecv1;parsecv1b\x06proto3"
 
 var (
 	file_parsec_v1_admin_proto_rawDescOnce sync.Once
@@ -813,7 +925,7 @@ func file_parsec_v1_admin_proto_rawDescGZIP() []byte {
 	return file_parsec_v1_admin_proto_rawDescData
 }
 
-var file_parsec_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_parsec_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_parsec_v1_admin_proto_goTypes = []any{
 	(*CreateOrganizationRequest)(nil),  // 0: parsec.v1.CreateOrganizationRequest
 	(*CreateOrganizationResponse)(nil), // 1: parsec.v1.CreateOrganizationResponse
@@ -827,6 +939,8 @@ var file_parsec_v1_admin_proto_goTypes = []any{
 	(*ListUsersRequest)(nil),           // 9: parsec.v1.ListUsersRequest
 	(*ListUsersResponse)(nil),          // 10: parsec.v1.ListUsersResponse
 	(*AdminUser)(nil),                  // 11: parsec.v1.AdminUser
+	(*SetUserRequest)(nil),             // 12: parsec.v1.SetUserRequest
+	(*SetUserResponse)(nil),            // 13: parsec.v1.SetUserResponse
 }
 var file_parsec_v1_admin_proto_depIdxs = []int32{
 	2,  // 0: parsec.v1.ListOrganizationsResponse.organizations:type_name -> parsec.v1.Organization
@@ -838,13 +952,15 @@ var file_parsec_v1_admin_proto_depIdxs = []int32{
 	5,  // 6: parsec.v1.AdminService.OrganizationStats:input_type -> parsec.v1.OrganizationStatsRequest
 	7,  // 7: parsec.v1.AdminService.SetOrganization:input_type -> parsec.v1.SetOrganizationRequest
 	9,  // 8: parsec.v1.AdminService.ListUsers:input_type -> parsec.v1.ListUsersRequest
-	1,  // 9: parsec.v1.AdminService.CreateOrganization:output_type -> parsec.v1.CreateOrganizationResponse
-	4,  // 10: parsec.v1.AdminService.ListOrganizations:output_type -> parsec.v1.ListOrganizationsResponse
-	6,  // 11: parsec.v1.AdminService.OrganizationStats:output_type -> parsec.v1.OrganizationStatsResponse
-	8,  // 12: parsec.v1.AdminService.SetOrganization:output_type -> parsec.v1.SetOrganizationResponse
-	10, // 13: parsec.v1.AdminService.ListUsers:output_type -> parsec.v1.ListUsersResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
+	12, // 9: parsec.v1.AdminService.SetUser:input_type -> parsec.v1.SetUserRequest
+	1,  // 10: parsec.v1.AdminService.CreateOrganization:output_type -> parsec.v1.CreateOrganizationResponse
+	4,  // 11: parsec.v1.AdminService.ListOrganizations:output_type -> parsec.v1.ListOrganizationsResponse
+	6,  // 12: parsec.v1.AdminService.OrganizationStats:output_type -> parsec.v1.OrganizationStatsResponse
+	8,  // 13: parsec.v1.AdminService.SetOrganization:output_type -> parsec.v1.SetOrganizationResponse
+	10, // 14: parsec.v1.AdminService.ListUsers:output_type -> parsec.v1.ListUsersResponse
+	13, // 15: parsec.v1.AdminService.SetUser:output_type -> parsec.v1.SetUserResponse
+	10, // [10:16] is the sub-list for method output_type
+	4,  // [4:10] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -862,7 +978,7 @@ func file_parsec_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parsec_v1_admin_proto_rawDesc), len(file_parsec_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

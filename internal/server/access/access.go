@@ -188,7 +188,7 @@ func (k *Keeper) Caller(tx meta.Tx, c call.Caller) (Organization, error) {
 	if err != nil {
 		return Organization{}, err
 	}
-	return o, o.Check(c)
+	return o, o.admit(tx, c)
 }
 
 // LockCaller is like [Keeper.Caller], with the organization's row locked.
@@ -197,11 +197,32 @@ func (k *Keeper) LockCaller(tx meta.Tx, c call.Caller, how meta.Lock) (Organizat
 	if err != nil {
 		return Organization{}, err
 	}
-	return o, o.Check(c)
+	return o, o.admit(tx, c)
 }
 
 // Present returns the index at which the organization's log stands.
 func (o Organization) Present() uint64 { return o.State.Position().Index }
+
+// admit fails for a caller who was revoked, or whom the operator has suspended.
+func (o Organization) admit(tx meta.Tx, c call.Caller) error {
+	if err := o.Check(c); err != nil {
+		return err
+	}
+	return o.CheckUser(tx, c.User)
+}
+
+// CheckUser fails for a user whom the operator has suspended.
+func (o Organization) CheckUser(tx meta.Tx, user id.User) error {
+	if o.Row.Frozen == 0 { // as nearly always: nothing more is read
+		return nil
+	}
+	rows, err := tx.Users().Get(o.Row.Key, []id.User{user})
+	if err != nil || rows[0].Frozen == 0 {
+		return err
+	}
+	return fault.WithHint(fault.Errorf(fault.Frozen, "user %s is suspended in the organization", user),
+		"ask the administrator of the server; nothing is lost, and all goes on where it stood")
+}
 
 // Check fails for a caller who was revoked.
 func (o Organization) Check(c call.Caller) error {

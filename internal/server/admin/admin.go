@@ -119,8 +119,16 @@ func (a *API) ListUsers(ctx context.Context, q *parsecv1.ListUsersRequest) (*par
 	m := new(parsecv1.ListUsersResponse)
 	for _, p := range people {
 		m.Users = append(m.Users, &parsecv1.AdminUser{
-			User: p.ID.Bytes(), Email: p.Email, Name: p.Name, Profile: p.Profile.String(), Revoked: p.Revoked,
+			User: p.ID.Bytes(), Email: p.Email, Name: p.Name, Profile: p.Profile.String(), Revoked: p.Revoked, Frozen: p.Frozen,
 		})
 	}
 	return m, nil
+}
+
+// SetUser changes what a user may do.
+func (a *API) SetUser(ctx context.Context, q *parsecv1.SetUserRequest) (*parsecv1.SetUserResponse, error) {
+	if err := a.organizations.Freeze(ctx, q.GetOrganization(), q.GetEmail(), q.GetFrozen()); err != nil {
+		return nil, err
+	}
+	return new(parsecv1.SetUserResponse), nil
 }

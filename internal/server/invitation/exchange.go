@@ -11,6 +11,7 @@ import (
 	"parsec/internal/format/record"
 	"parsec/internal/server/access"
 	"parsec/internal/server/call"
+	"parsec/internal/server/events"
 	"parsec/internal/server/meta"
 )
 
@@ -51,7 +52,7 @@ func (s *Service) Greet(ctx context.Context, c call.Caller, t Turn, wait time.Du
 	if t.Attempt == (meta.Attempt{}) {
 		return Reply{}, fault.Errorf(fault.Invalid, "greet without an attempt")
 	}
-	return s.exchange(ctx, c.Organization, t, wait, func(tx meta.Tx) (box, error) {
+	return s.exchange(ctx, c.Organization, c.User, t, wait, func(tx meta.Tx) (box, error) {
 		o, err := s.keep.Caller(tx, c)
 		if err != nil {
 			return box{}, err
@@ -82,7 +83,7 @@ func (s *Service) greeter(o access.Organization, c call.Caller, b box) error {
 
 // Claim takes the claimer's turn.
 func (s *Service) Claim(ctx context.Context, f id.Fingerprint, t Turn, wait time.Duration) (Reply, error) {
-	return s.exchange(ctx, f, t, wait, func(tx meta.Tx) (box, error) {
+	return s.exchange(ctx, f, id.User{}, t, wait, func(tx meta.Tx) (box, error) {
 		o, err := s.open(tx, f)
 		if err != nil {
 			return box{}, err
@@ -124,14 +125,16 @@ func (s *Service) box(tx meta.Tx, o access.Organization, token id.Token) (box, e
 	return b, nil
 }
 
-// exchange takes a turn, and waits where it has to.
-func (s *Service) exchange(ctx context.Context, f id.Fingerprint, t Turn, wait time.Duration, open func(meta.Tx) (box, error)) (Reply, error) {
+// exchange takes a turn, and waits where it has to. The user is zero for a claimer.
+func (s *Service) exchange(ctx context.Context, f id.Fingerprint, user id.User, t Turn, wait time.Duration, open func(meta.Tx) (box, error)) (Reply, error) {
 	if len(t.Message) > MaxMessage || t.Step > maxStep {
 		return Reply{}, fault.Errorf(fault.TooLarge, "a message of %d bytes for step %d", len(t.Message), t.Step)
 	}
 	sub := s.hub.Subscribe()
 	defer sub.Close()
-	sub.Watch(mailbox(f, t.Token)) // before looking, so that nothing falls in between
+	sub.Watch( // before looking, so that nothing falls in between
+		mailbox(f, t.Token), events.Topic{Organization: f, Kind: events.Access}, events.Topic{Organization: f, Kind: events.Access, ID: user},
+	)
 	if writes := len(t.Message) > 0 || t.Abort; writes {
 		return s.leave(ctx, f, t, open)
 	}

@@ -31,6 +31,9 @@ type Organization struct {
 	Created, Updated int64
 	// Expired says that the operator has suspended the organization.
 	Expired bool
+	// Frozen is how many of its users are frozen. The store counts, and
+	// neither Create nor Update changes it.
+	Frozen uint64
 	// Limits are what the operator allows.
 	Limits Limits
 }
@@ -85,6 +88,11 @@ type Organizations interface {
 	// exclusively. It fails with conflict where the name or the fingerprint
 	// is taken.
 	Update(o Organization) error
+	// Freeze notes since when one of its users is frozen, in nanoseconds since
+	// the Unix epoch, or with 0 that they are not any more. The caller has
+	// locked the organization exclusively. A user who is frozen stays so from
+	// when they were. It fails with not found where there is no such user.
+	Freeze(key OrganizationKey, user id.User, since int64) error
 	// Stats costs the same whatever the organization has stored. A store with
 	// concurrent writers spreads its counters so that no write waits for
 	// another on their account.
@@ -101,6 +109,9 @@ type User struct {
 	Opening []byte
 	// Revoked is when, in nanoseconds since the Unix epoch; 0 while active.
 	Revoked int64
+	// Frozen is since when, in nanoseconds since the Unix epoch; 0 for a user
+	// whom the operator has not suspended. Add leaves it 0.
+	Frozen int64
 }
 
 // Delivery is the private half of a replaced user key, as sealed to one device.

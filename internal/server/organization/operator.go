@@ -8,6 +8,7 @@ import (
 	"parsec/internal/base/id"
 	"parsec/internal/format/canon"
 	"parsec/internal/format/record"
+	"parsec/internal/server/events"
 	"parsec/internal/server/meta"
 )
 
@@ -95,7 +96,44 @@ func (s *Service) Set(ctx context.Context, name string, settings Settings) (row 
 		set(&row.Expired, settings.Expired)
 		return tx.Organizations().Update(row)
 	})
+	if err == nil && settings.Expired != nil {
+		s.hub.Publish(events.Topic{Organization: row.Fingerprint, Kind: events.Access}, 0)
+	}
 	return row, err
+}
+
+// Freeze suspends the user with this address, or with false lets them in
+// again. To do what is done already is no failure. What the user's devices
+// have under way ends at once.
+func (s *Service) Freeze(ctx context.Context, name, email string, frozen bool) error {
+	var t events.Topic
+	err := s.store.Write(ctx, func(tx meta.Tx) error {
+		row, err := byName(tx, name)
+		if err != nil {
+			return err
+		}
+		if row, err = tx.Organizations().Lock(row.Key, meta.Exclusive); err != nil {
+			return err
+		}
+		user, err := tx.Users().ByEmail(row.Key, email)
+		if fault.Is(err, fault.NotFound) {
+			return fault.WithHint(fault.Errorf(fault.NotFound, "no active user of organization %q has the address %q", name, email),
+				"`parsec-server user list` names them")
+		}
+		if err != nil {
+			return err
+		}
+		var since int64
+		if frozen {
+			since = s.now().UnixNano()
+		}
+		t = events.Topic{Organization: row.Fingerprint, Kind: events.Access, ID: user.ID}
+		return tx.Organizations().Freeze(row.Key, user.ID, since)
+	})
+	if err == nil {
+		s.hub.Publish(t, 0)
+	}
+	return err
 }
 
 func set[T any](field, value *T) {
@@ -109,8 +147,9 @@ type Person struct {
 	ID          id.User
 	Email, Name string
 	Profile     record.Profile
-	// Revoked is in nanoseconds since the Unix epoch; 0 while active.
-	Revoked int64
+	// Revoked and Frozen are in nanoseconds since the Unix epoch; 0 while
+	// the user is active, and not suspended.
+	Revoked, Frozen int64
 }
 
 // People returns the users of an organization in the order of adding.
@@ -139,7 +178,7 @@ func (s *Service) People(ctx context.Context, name string) (people []Person, err
 			if err := canon.Unmarshal(rows[i].Opening, &o); err != nil {
 				return fault.Errorf(fault.Failed, "read opening of user %s: %w", u.ID, err)
 			}
-			people = append(people, Person{ID: u.ID, Email: o.Email, Name: o.Name, Profile: u.Profile(), Revoked: rows[i].Revoked})
+			people = append(people, Person{ID: u.ID, Email: o.Email, Name: o.Name, Profile: u.Profile(), Revoked: rows[i].Revoked, Frozen: rows[i].Frozen})
 		}
 		return nil
 	})

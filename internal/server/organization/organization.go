@@ -55,6 +55,7 @@ func New(store meta.Store, keep *access.Keeper, hub Publisher, now func() time.T
 func (s *Service) Authenticate(ctx context.Context, t request.Token, w request.What) (call.Caller, error) {
 	c := call.Caller{Organization: t.Organization, Device: t.Device}
 	var device verify.Device
+	var suspended error // told to the user alone: behind the check of the signature
 	err := s.store.Read(ctx, func(tx meta.Tx) error {
 		o, err := s.keep.Open(tx, t.Organization)
 		if err != nil {
@@ -65,6 +66,7 @@ func (s *Service) Authenticate(ctx context.Context, t request.Token, w request.W
 		}
 		device, _ = o.State.Device(t.Device)
 		c.Key = o.Row.Key
+		suspended = o.CheckUser(tx, device.User)
 		return nil
 	})
 	if err != nil {
@@ -74,7 +76,7 @@ func (s *Service) Authenticate(ctx context.Context, t request.Token, w request.W
 		return call.Caller{}, err
 	}
 	c.User = device.User
-	return c, nil
+	return c, suspended
 }
 
 // Bootstrap creates the log of an organization that the operator made room

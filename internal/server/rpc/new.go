@@ -119,7 +119,7 @@ func endpoints(c Config) map[string]endpoint {
 	for _, admin := range []string{
 		parsecv1connect.AdminServiceCreateOrganizationProcedure, parsecv1connect.AdminServiceListOrganizationsProcedure,
 		parsecv1connect.AdminServiceOrganizationStatsProcedure, parsecv1connect.AdminServiceSetOrganizationProcedure,
-		parsecv1connect.AdminServiceListUsersProcedure,
+		parsecv1connect.AdminServiceListUsersProcedure, parsecv1connect.AdminServiceSetUserProcedure,
 	} {
 		all[admin] = endpoint{operatorProof, smallBody, c.RequestTime}
 	}

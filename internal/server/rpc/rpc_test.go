@@ -414,6 +414,65 @@ func TestSubscribersHearOfWhatTheyMaySee(t *testing.T) {
 	}
 }
 
+func TestWhomTheOperatorSuspendsIsCutOffAndComesBack(t *testing.T) {
+	o := newOffice(t, servertest.Config{Network: rpc.Config{Beat: time.Hour}}) // no beat finds it out
+	bob, client := o.addUser(t, record.RoleContributor)
+	operator := servertest.DialAdmin(o.URL, servertest.AdminToken)
+	t.Cleanup(operator.Close)
+	name, yes, no := o.kit.Org.Name(), true, false
+	user := func(frozen bool) error {
+		_, err := operator.Admin.SetUser(t.Context(), &parsecv1.SetUserRequest{Organization: name, Email: bob.Opening.Email, Frozen: frozen})
+		return err
+	}
+	all := func(expired *bool) error {
+		_, err := operator.Admin.SetOrganization(t.Context(), &parsecv1.SetOrganizationRequest{Name: name, Expired: expired})
+		return err
+	}
+	for _, c := range []struct {
+		name          string
+		suspend, back func() error
+		// spared is whether others go on.
+		spared bool
+	}{
+		{"a user", func() error { return user(true) }, func() error { return user(false) }, true},
+		{"an organization", func() error { return all(&yes) }, func() error { return all(&no) }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			stream := subscribe(t, client)
+			stream.until(t, map[string]uint64{"": 2})
+			for range 2 { // again is no failure
+				if err := c.suspend(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var err error
+			for err == nil {
+				_, err = stream.Receive()
+			}
+			_, typed := servertest.Refusal(err)
+			servertest.Kind(t, "the stream", typed, fault.Frozen)
+			_, err = client.Organization.ListWorkspaces(t.Context(), &parsecv1.ListWorkspacesRequest{})
+			_, typed = servertest.Refusal(err)
+			servertest.Kind(t, "a call", typed, fault.Frozen)
+			if fault.HintOf(typed) == "" {
+				t.Error("nobody is told what to do")
+			}
+			h, content, _ := servertest.Upload(o.w.ID, []byte("block"))
+			servertest.Kind(t, "an upload", client.Upload(t.Context(), h, content), fault.Frozen)
+			if _, err := o.admin.Organization.ListWorkspaces(t.Context(), &parsecv1.ListWorkspacesRequest{}); (err == nil) != c.spared {
+				t.Errorf("another user: %v, spared: %t", err, c.spared)
+			}
+			if err := c.back(); err != nil {
+				t.Fatal(err)
+			}
+			subscribe(t, client).until(t, map[string]uint64{"": 2, string(o.w.ID[:]): 2})
+			if err := client.Upload(t.Context(), h, content); err != nil {
+				t.Errorf("an upload afterwards: %v", err)
+			}
+		})
+	}
+}
+
 // subscription is an event stream in a test.
 type subscription struct {
 	parsecv1connect.OrganizationServiceSubscribeClientStream

@@ -92,7 +92,7 @@ func match(commit record.Commit, manifests [][]byte) (changes []meta.Change, siz
 // checkStorage holds the organization to the storage that the operator allows.
 func checkStorage(tx meta.Tx, o access.Organization, more uint64) error {
 	most := o.Row.Limits.Storage
-	if most == 0 {
+	if most == 0 || more == 0 { // what adds nothing is never refused for it
 		return nil
 	}
 	stats, err := tx.Organizations().Stats(o.Row.Key)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -320,6 +321,23 @@ func TestStorageIsLimited(t *testing.T) {
 	w.Commit(s.Admin, w.New())
 	_, err := w.Send(s.Admin, w.Records[len(w.Records)-1])
 	servertest.Kind(t, "a commit beyond the limit", err, fault.Full)
+	if text := err.Error(); !strings.Contains(text, "64 of the 100 bytes") {
+		t.Errorf("%q names neither what is used nor what may be", text)
+	}
+}
+
+func TestWhatOnlyRemovesIsNotRefusedForStorage(t *testing.T) {
+	s := servertest.NewStage(t)
+	w := s.CreateWorkspace(s.Admin)
+	entry := id.New[id.Entry]()
+	w.Commit(s.Admin, w.Put(entry))
+	w.Bring(s.Admin)
+	most := uint64(1) // below what is there
+	if _, err := s.Organizations.Set(t.Context(), s.Org.Name(), organization.Settings{Storage: &most}); err != nil {
+		t.Fatal(err)
+	}
+	w.Append(s.Admin, record.Commit{Generation: 1, Restructures: true, Changes: []record.Change{w.Gone(entry)}})
+	w.Bring(s.Admin)
 }
 
 func TestWhoIsRemovedLosesAccessAtOnce(t *testing.T) {

@@ -41,6 +41,8 @@ const (
 	AdminServiceSetOrganizationProcedure = "/parsec.v1.AdminService/SetOrganization"
 	// AdminServiceListUsersProcedure is the procedure name of the AdminService's ListUsers RPC.
 	AdminServiceListUsersProcedure = "/parsec.v1.AdminService/ListUsers"
+	// AdminServiceSetUserProcedure is the procedure name of the AdminService's SetUser RPC.
+	AdminServiceSetUserProcedure = "/parsec.v1.AdminService/SetUser"
 )
 
 var (
@@ -79,6 +81,13 @@ var (
 			Procedure:  AdminServiceListUsersProcedure,
 		}
 	})
+	adminServiceSetUserSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     parsecv1.File_parsec_v1_admin_proto.Services().ByName("AdminService").Methods().ByName("SetUser"),
+			Procedure:  AdminServiceSetUserProcedure,
+		}
+	})
 )
 
 // AdminServiceClient is a client for the parsec.v1.AdminService service.
@@ -91,6 +100,10 @@ type AdminServiceClient interface {
 	OrganizationStats(context.Context, *parsecv1.OrganizationStatsRequest) (*parsecv1.OrganizationStatsResponse, error)
 	SetOrganization(context.Context, *parsecv1.SetOrganizationRequest) (*parsecv1.SetOrganizationResponse, error)
 	ListUsers(context.Context, *parsecv1.ListUsersRequest) (*parsecv1.ListUsersResponse, error)
+	// Suspends a user, whose devices are refused from then on and whose streams
+	// end at once, or lets them in again. To do so again is no failure. Errors:
+	// not found (the organization, or an unrevoked user with this address).
+	SetUser(context.Context, *parsecv1.SetUserRequest) (*parsecv1.SetUserResponse, error)
 }
 
 // NewAdminServiceClient constructs a client for the parsec.v1.AdminService service. Multiple
@@ -109,6 +122,10 @@ type AdminServiceHandler interface {
 	OrganizationStats(context.Context, *parsecv1.OrganizationStatsRequest) (*parsecv1.OrganizationStatsResponse, error)
 	SetOrganization(context.Context, *parsecv1.SetOrganizationRequest) (*parsecv1.SetOrganizationResponse, error)
 	ListUsers(context.Context, *parsecv1.ListUsersRequest) (*parsecv1.ListUsersResponse, error)
+	// Suspends a user, whose devices are refused from then on and whose streams
+	// end at once, or lets them in again. To do so again is no failure. Errors:
+	// not found (the organization, or an unrevoked user with this address).
+	SetUser(context.Context, *parsecv1.SetUserRequest) (*parsecv1.SetUserResponse, error)
 }
 
 // RegisterAdminServiceHandler registers svc as the parsec.v1.AdminService implementation on server.
@@ -120,6 +137,7 @@ func RegisterAdminServiceHandler(server *connect.Server, svc AdminServiceHandler
 		connect.Method{Spec: adminServiceOrganizationStatsSpec(), Handler: adapter.organizationStats},
 		connect.Method{Spec: adminServiceSetOrganizationSpec(), Handler: adapter.setOrganization},
 		connect.Method{Spec: adminServiceListUsersSpec(), Handler: adapter.listUsers},
+		connect.Method{Spec: adminServiceSetUserSpec(), Handler: adapter.setUser},
 	)
 }
 
@@ -144,6 +162,10 @@ func (UnimplementedAdminServiceHandler) SetOrganization(context.Context, *parsec
 
 func (UnimplementedAdminServiceHandler) ListUsers(context.Context, *parsecv1.ListUsersRequest) (*parsecv1.ListUsersResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.v1.AdminService.ListUsers is not implemented")
+}
+
+func (UnimplementedAdminServiceHandler) SetUser(context.Context, *parsecv1.SetUserRequest) (*parsecv1.SetUserResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.v1.AdminService.SetUser is not implemented")
 }
 
 type adminServiceClient struct {
@@ -185,6 +207,14 @@ func (c *adminServiceClient) SetOrganization(ctx context.Context, req *parsecv1.
 func (c *adminServiceClient) ListUsers(ctx context.Context, req *parsecv1.ListUsersRequest) (*parsecv1.ListUsersResponse, error) {
 	var res parsecv1.ListUsersResponse
 	if err := c.client.CallUnary(ctx, adminServiceListUsersSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *adminServiceClient) SetUser(ctx context.Context, req *parsecv1.SetUserRequest) (*parsecv1.SetUserResponse, error) {
+	var res parsecv1.SetUserResponse
+	if err := c.client.CallUnary(ctx, adminServiceSetUserSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -246,6 +276,18 @@ func (h adminServiceHandler) listUsers(ctx context.Context, _ connect.Spec, stre
 		return err
 	}
 	res, err := h.svc.ListUsers(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h adminServiceHandler) setUser(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req parsecv1.SetUserRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.SetUser(ctx, &req)
 	if err != nil {
 		return err
 	}

@@ -150,6 +150,7 @@ func users(t *testing.T, a Adapter) {
 		"a user manifest is replaced by its successor alone":     userManifestIsSwapped,
 		"users of another organization are other users":          usersAreScoped,
 		"a user who is revoked twice was revoked the first time": revokedOnce,
+		"frozen users are counted, each from the first time on":  frozenAreCounted,
 	})
 }
 
@@ -223,6 +224,56 @@ func revokedOnce(t *testing.T, s *store) {
 	})
 	same(t, "stats", s.stats(t, o), meta.Stats{Users: 1})
 	s.fails(t, fault.NotFound, func(tx meta.Tx) error { return tx.Users().Revoke(o, id.New[id.User](), 1) })
+}
+
+func frozenAreCounted(t *testing.T, s *store) {
+	o, other := s.newOrganization(t, "Acme"), s.newOrganization(t, "Other")
+	a, b := ada("a@acme"), ada("b@acme")
+	s.addUsers(t, o, a, b)
+	s.addUsers(t, other, a)
+	check := func(frozen uint64) {
+		t.Helper()
+		s.read(t, func(tx meta.Tx) error {
+			got, err := tx.Users().Get(o, []id.User{a.ID, b.ID})
+			same(t, "users", got, []meta.User{a, b})
+			if err != nil {
+				return err
+			}
+			row, err := tx.Organizations().ByName("Acme")
+			same(t, "frozen", row.Frozen, frozen)
+			if err != nil {
+				return err
+			}
+			row, err = tx.Organizations().ByName("Other")
+			same(t, "frozen in another organization", row.Frozen, uint64(0))
+			return err
+		})
+	}
+	freeze := func(user id.User, since int64) func(meta.Tx) error {
+		return func(tx meta.Tx) error {
+			row, err := tx.Organizations().Lock(o, meta.Exclusive)
+			if err != nil {
+				return err
+			}
+			if err := tx.Organizations().Freeze(o, user, since); err != nil {
+				return err
+			}
+			return tx.Organizations().Update(row) // which leaves the count
+		}
+	}
+	check(0)
+	a.Frozen = 5
+	s.write(t, freeze(a.ID, 5))
+	s.write(t, freeze(a.ID, 6))
+	check(1)
+	b.Frozen = 7
+	s.write(t, freeze(b.ID, 7))
+	check(2)
+	a.Frozen = 0
+	s.write(t, freeze(a.ID, 0))
+	s.write(t, freeze(a.ID, 0))
+	check(1)
+	s.fails(t, fault.NotFound, freeze(id.New[id.User](), 5))
 }
 
 func usersAreScoped(t *testing.T, s *store) {

@@ -32,13 +32,13 @@ func fingerprint(f id.Fingerprint) []byte {
 
 const selectOrganization = `
 	SELECT key, name, bootstrap, fingerprint, root, idx, head, created,
-		expired, limit_active_users, limit_storage, outsiders, updated
+		expired, limit_active_users, limit_storage, outsiders, updated, frozen
 	FROM organizations `
 
 func scanOrganization(o *meta.Organization) []any {
 	return []any{
 		&o.Key, &o.Name, into(o.Bootstrap[:]), orZero(o.Fingerprint[:]), (*[]byte)(&o.Root), &o.Position.Index, into(o.Position.Head[:]), &o.Created,
-		&o.Expired, &o.Limits.ActiveUsers, &o.Limits.Storage, &o.Limits.Outsiders, &o.Updated,
+		&o.Expired, &o.Limits.ActiveUsers, &o.Limits.Storage, &o.Limits.Outsiders, &o.Updated, &o.Frozen,
 	}
 }
 
@@ -98,6 +98,25 @@ func (s organizations) Update(o meta.Organization) error {
 		return fault.Errorf(fault.NotFound, "%s: there is none", what)
 	}
 	return err
+}
+
+func (s organizations) Freeze(key meta.OrganizationKey, user id.User, since int64) error {
+	const what = "freeze user"
+	changed := false
+	if err := s.change(what, `
+		UPDATE users SET frozen = $3 WHERE organization = $1 AND id = $2 AND (frozen = 0) <> ($3 = 0) RETURNING true`,
+		[]any{key, user[:], since}, func(rows pgx.Rows) error { return rows.Scan(&changed) }); err != nil {
+		return err
+	}
+	if !changed {
+		var was int64
+		return s.one(what, `SELECT frozen FROM users WHERE organization = $1 AND id = $2`, []any{key, user[:]}, &was)
+	}
+	more := 1
+	if since == 0 {
+		more = -1
+	}
+	return s.change(what, `UPDATE organizations SET frozen = frozen + $2 WHERE key = $1`, []any{key, more}, none)
 }
 
 func (s organizations) Stats(key meta.OrganizationKey) (t meta.Stats, err error) {

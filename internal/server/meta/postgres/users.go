@@ -41,9 +41,11 @@ func (s users) Revoke(o meta.OrganizationKey, user id.User, when int64) error {
 	return s.one(what, `SELECT revoked FROM users WHERE organization = $1 AND id = $2`, []any{o, user[:]}, &was)
 }
 
-const selectUser = `SELECT id, email, opening, revoked FROM users `
+const selectUser = `SELECT id, email, opening, revoked, frozen FROM users `
 
-func scanUser(u *meta.User) []any { return []any{into(u.ID[:]), &u.Email, &u.Opening, &u.Revoked} }
+func scanUser(u *meta.User) []any {
+	return []any{into(u.ID[:]), &u.Email, &u.Opening, &u.Revoked, &u.Frozen}
+}
 
 func (s users) ByEmail(o meta.OrganizationKey, email string) (u meta.User, err error) {
 	err = s.one("find user", selectUser+`WHERE organization = $1 AND email = $2 AND revoked = 0`, []any{o, email}, scanUser(&u)...)

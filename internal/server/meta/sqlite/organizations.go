@@ -37,13 +37,13 @@ func blob(b []byte) []byte {
 
 const selectOrganization = `
 	SELECT key, name, bootstrap, coalesce(fingerprint, zeroblob(32)), root, idx, head, created,
-		expired, limit_active_users, limit_storage, outsiders, updated
+		expired, limit_active_users, limit_storage, outsiders, updated, frozen
 	FROM organizations `
 
 func scanOrganization(o *meta.Organization) []any {
 	return []any{
 		&o.Key, &o.Name, into(o.Bootstrap[:]), into(o.Fingerprint[:]), (*[]byte)(&o.Root), &o.Position.Index, into(o.Position.Head[:]), &o.Created,
-		&o.Expired, &o.Limits.ActiveUsers, &o.Limits.Storage, &o.Limits.Outsiders, &o.Updated,
+		&o.Expired, &o.Limits.ActiveUsers, &o.Limits.Storage, &o.Limits.Outsiders, &o.Updated, &o.Frozen,
 	}
 }
 
@@ -81,6 +81,19 @@ func (c organizations) Update(o meta.Organization) error {
 		WHERE key = ?`,
 		o.Name, o.Bootstrap[:], fingerprint(o.Fingerprint), blob(o.Root), o.Position.Index, o.Position.Head[:], o.Created,
 		o.Expired, o.Limits.ActiveUsers, o.Limits.Storage, o.Limits.Outsiders, o.Updated, o.Key)
+}
+
+func (c organizations) Freeze(key meta.OrganizationKey, user id.User, since int64) error {
+	const what = "freeze user"
+	n, err := c.exec(what, `UPDATE users SET frozen = ?1 WHERE organization = ?2 AND id = ?3 AND (frozen = 0) <> (?1 = 0)`, since, key, user[:])
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		var was int64
+		return c.one(what, `SELECT frozen FROM users WHERE organization = ? AND id = ?`, []any{key, user[:]}, &was)
+	}
+	return c.change(what, `UPDATE organizations SET frozen = frozen + iif(? = 0, -1, 1) WHERE key = ?`, since, key)
 }
 
 func (c organizations) Stats(key meta.OrganizationKey) (s meta.Stats, err error) {

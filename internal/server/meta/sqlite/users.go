@@ -32,9 +32,11 @@ func (c users) Revoke(o meta.OrganizationKey, user id.User, when int64) error {
 	return c.change(what, `UPDATE organizations SET active_users = active_users - 1 WHERE key = ?`, o)
 }
 
-const selectUser = `SELECT id, email, opening, revoked FROM users `
+const selectUser = `SELECT id, email, opening, revoked, frozen FROM users `
 
-func scanUser(u *meta.User) []any { return []any{into(u.ID[:]), &u.Email, &u.Opening, &u.Revoked} }
+func scanUser(u *meta.User) []any {
+	return []any{into(u.ID[:]), &u.Email, &u.Opening, &u.Revoked, &u.Frozen}
+}
 
 func (c users) ByEmail(o meta.OrganizationKey, email string) (u meta.User, err error) {
 	err = c.one("find user", selectUser+`WHERE organization = ? AND email = ? AND revoked = 0`, []any{o, email}, scanUser(&u)...)

@@ -1,0 +1,5 @@
+-- Users whom the operator has suspended, and how many an organization has.
+
+-- +goose Up
+ALTER TABLE organizations ADD COLUMN frozen INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN frozen INTEGER NOT NULL DEFAULT 0;
