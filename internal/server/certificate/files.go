@@ -10,6 +10,7 @@ package certificate
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"os"
 	"sync"
@@ -111,4 +112,18 @@ func (f *Files) read() error {
 	}
 	f.pair = &pair
 	return nil
+}
+
+// Chain returns the certificates in use, the server's own first.
+func (f *Files) Chain() (chain []*x509.Certificate, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, der := range f.pair.Certificate {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fault.Errorf(fault.Usage, "read TLS certificate %s: %w", f.chain, err)
+		}
+		chain = append(chain, c)
+	}
+	return chain, nil
 }
