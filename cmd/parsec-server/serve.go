@@ -149,6 +149,9 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close(), blobs.Close()) }()
+	if err := answers(ctx, blobs); err != nil {
+		how.log.WarnContext(ctx, "the object store does not answer", "error", err)
+	}
 	bus, err := how.where.database.bus(how.log)
 	if err != nil {
 		return err

@@ -4,8 +4,10 @@ import (
 	"context"
 	"os"
 	"strings"
+	"time"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
 	"parsec/internal/server/blob"
 	"parsec/internal/server/blob/file"
 	"parsec/internal/server/blob/s3"
@@ -55,4 +57,19 @@ func parseStore(text string) (opener, error) {
 		return func(ctx context.Context) (blob.Store, error) { return swift.Open(ctx, c) }, c.Validate()
 	}
 	return nil, fault.Errorf(fault.Usage, "read --store: this version does not know %s:, only %s", scheme, storeForms)
+}
+
+// answerTime is how long a start waits to hear whether a store answers.
+const answerTime = 5 * time.Second
+
+// answers returns why a store does not answer, if so. It asks for an object
+// that is not there.
+func answers(ctx context.Context, s blob.Store) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	_, err := s.Size(ctx, blob.Key{Pack: id.New[id.Pack]()})
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -78,5 +80,25 @@ func TestWhatWasAcknowledgedSurvivesAKillInEveryKindOfStore(t *testing.T) {
 				t.Errorf("there are blocks in the data folder too: %v", err)
 			}
 		})
+	}
+}
+
+func TestAServerStartsWithoutItsObjectStoreAndSaysSo(t *testing.T) {
+	for store, says := range map[string]bool{
+		"s3://key:whisper@127.0.0.1:1/bucket?insecure=true":                true,
+		"swift://user:whisper@127.0.0.1:1/container?auth=v1&insecure=true": true,
+		services.S3(t): false,
+	} {
+		p, err := start(t.TempDir(), nil, "--listen", "127.0.0.1:0", "--store", store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.end(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		log := p.Stderr.(*bytes.Buffer).String()
+		if strings.Contains(log, "object store does not answer") != says || strings.Contains(log, "whisper") {
+			t.Errorf("its log:\n%s", log)
+		}
 	}
 }
