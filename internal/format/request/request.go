@@ -44,7 +44,10 @@ type Token struct {
 	Device       id.Device
 	// Time is in nanoseconds since the Unix epoch, by the device's clock
 	// corrected by the server's.
-	Time      int64
+	Time int64
+	// Body is that of [What]. It stands here so that the signature can be
+	// checked before the body is read.
+	Body      [32]byte
 	Signature []byte
 }
 
@@ -54,7 +57,7 @@ func (t Token) signed(w What) []byte {
 
 // Sign returns the header's value for a request.
 func Sign(f id.Fingerprint, d id.Device, now time.Time, w What, key ed25519.PrivateKey) string {
-	t := Token{Organization: f, Device: d, Time: now.UnixNano()}
+	t := Token{Organization: f, Device: d, Time: now.UnixNano(), Body: w.Body}
 	t.Signature = ed25519.Sign(key, t.signed(w))
 	return scheme + base64.RawURLEncoding.EncodeToString(canon.Marshal(t))
 }
@@ -79,10 +82,18 @@ func Parse(header string) (Token, error) {
 	return t, nil
 }
 
+// Covers fails unless body is the digest that the token names.
+func (t Token) Covers(body [32]byte) error {
+	if body != t.Body {
+		return fault.Errorf(fault.Unauthenticated, "check request token: not signed for this body")
+	}
+	return nil
+}
+
 // Check fails unless key signed the token for this request, at a time within
 // [Validity] of now.
 func (t Token) Check(w What, key ed25519.PublicKey, now time.Time) error {
-	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, t.signed(w), t.Signature) {
+	if w.Body != t.Body || len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, t.signed(w), t.Signature) {
 		return fault.Errorf(fault.Unauthenticated, "check request token: not signed for this request by this device")
 	}
 	if off := now.Sub(time.Unix(0, t.Time)); off > Validity || off < -Validity {

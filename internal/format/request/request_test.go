@@ -53,6 +53,8 @@ func TestATokenHoldsForOneRequestOneDeviceAndFiveMinutes(t *testing.T) {
 	relabelled.Device[0]++
 	elsewhere := parse(t, header())
 	elsewhere.Organization[0]++
+	renamed := parse(t, header())
+	renamed.Body[0]++
 	for _, c := range []struct {
 		name  string
 		token request.Token
@@ -72,11 +74,16 @@ func TestATokenHoldsForOneRequestOneDeviceAndFiveMinutes(t *testing.T) {
 		{"with another query", parse(t, header()), with(func(w *request.What) { w.Path += "0" }), public(), now(), fault.Unauthenticated},
 		{"with a letter moved from the path to the method", parse(t, header()), with(func(w *request.What) { w.Method, w.Path = "POST/", w.Path[1:] }), public(), now(), fault.Unauthenticated},
 		{"with another body", parse(t, header()), with(func(w *request.What) { w.Body[31]++ }), public(), now(), fault.Unauthenticated},
+		{"with another body that the token names", renamed, with(func(w *request.What) { w.Body[0]++ }), public(), now(), fault.Unauthenticated},
+		{"with the body that was signed and another one named", renamed, what(), public(), now(), fault.Unauthenticated},
 		{"by another device's key", parse(t, header()), what(), other, now(), fault.Unauthenticated},
 		{"in the name of another device", relabelled, what(), public(), now(), fault.Unauthenticated},
 		{"in another organization", elsewhere, what(), public(), now(), fault.Unauthenticated},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if covers := c.token.Covers(c.what.Body) == nil; covers != (c.what.Body == c.token.Body) {
+				t.Errorf("the token covers the body: %t", covers)
+			}
 			err := c.token.Check(c.what, c.key, c.now)
 			if (err == nil) != (c.want == fault.Failed) || err != nil && !fault.Is(err, c.want) {
 				t.Errorf("got %v, want kind %q", err, c.want)
@@ -113,7 +120,7 @@ func TestParsingRefuses(t *testing.T) {
 		{"base64 with free bits set", encode(data)[:len(encode(data))-1] + flip(text[len(text)-1])},
 		{"a token with something behind it", encode(append(bytes.Clone(data), 0))},
 		{"a token that is cut", encode(data[:len(data)-1])},
-		{"a token with an unknown field", encode(append(append([]byte{0x85}, data[1:]...), 0))},
+		{"a token with an unknown field", encode(append(append([]byte{0x86}, data[1:]...), 0))},
 		{"a signature of another length", encode(short)},
 		{"a token beyond the limit", "Parsec " + strings.Repeat("A", 513)},
 	} {

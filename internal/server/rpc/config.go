@@ -34,9 +34,12 @@ type Config struct {
 	// default 30 s.
 	StopTime time.Duration
 
-	// BodyMemory is the most memory for request bodies, of all requests
+	// BodyMemory is the most memory for request bodies, of all known callers
 	// together; default 64 MiB: four commits of the largest size at once.
 	BodyMemory int64
+	// OpenMemory is the same for calls that need no proof; default 8 MiB: four
+	// bootstraps, or a hundred turns of enrollments, at once.
+	OpenMemory int64
 	// Waiters is how many requests may wait for memory; default 1,000.
 	Waiters int
 
@@ -86,6 +89,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Beat, 30*time.Second)
 	orDefault(&c.StopTime, 30*time.Second)
 	orDefault(&c.BodyMemory, 64<<20)
+	orDefault(&c.OpenMemory, 8<<20)
 	orDefault(&c.Waiters, 1000)
 	orDefault(&c.AddressRate, 1000)
 	orDefault(&c.AddressBurst, 2000)

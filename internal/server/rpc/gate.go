@@ -12,6 +12,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/format/request"
 	"parsec/internal/server/call"
+	"parsec/internal/server/limit"
 )
 
 // proof is what a caller has to show.
@@ -63,11 +64,16 @@ func (s *Server) admit(w *answer, r *http.Request, e endpoint) error {
 		s.mux.ServeHTTP(w, r)
 		return nil
 	}
+	// Who proves nothing gets no memory, and who need not prove anything shares
+	// a little of its own: so strangers never hold up those who are known.
+	memory := s.memory
 	var token request.Token
 	var err error
 	switch e.proof {
-	case deviceProof: // before memory is taken for somebody who has no token at all
-		token, err = request.Parse(r.Header.Get(request.Header))
+	case noProof:
+		memory = s.open
+	case deviceProof:
+		r, token, err = s.authenticate(r)
 	case operatorProof:
 		bearer, _ := strings.CutPrefix(r.Header.Get(request.Header), "Bearer ")
 		err = s.operator.Check(bearer)
@@ -75,13 +81,13 @@ func (s *Server) admit(w *answer, r *http.Request, e endpoint) error {
 	if err != nil {
 		return err
 	}
-	data, release, err := s.readBody(r, e.body)
+	data, release, err := s.readBody(r, memory, e.body)
 	if err != nil {
 		return err
 	}
 	defer release()
 	if e.proof == deviceProof {
-		if r, err = s.authenticate(r, token, sha256.Sum256(data)); err != nil {
+		if err := token.Covers(sha256.Sum256(data)); err != nil {
 			return err
 		}
 	}
@@ -90,16 +96,22 @@ func (s *Server) admit(w *answer, r *http.Request, e endpoint) error {
 	return nil
 }
 
-// authenticate returns the request with its caller, at the caller's rate.
-func (s *Server) authenticate(r *http.Request, t request.Token, body [32]byte) (*http.Request, error) {
-	caller, err := s.gate.Authenticate(r.Context(), t, request.What{Method: r.Method, Path: path(r), Body: body})
+// authenticate returns the request with its caller, at the caller's rate, and
+// the token, which still has to cover the body: it is checked before anything
+// of that is read.
+func (s *Server) authenticate(r *http.Request) (*http.Request, request.Token, error) {
+	t, err := request.Parse(r.Header.Get(request.Header))
 	if err != nil {
-		return nil, err
+		return nil, t, err
+	}
+	caller, err := s.gate.Authenticate(r.Context(), t, request.What{Method: r.Method, Path: path(r), Body: t.Body})
+	if err != nil {
+		return nil, t, err
 	}
 	if err := s.devices.Allow(caller.Device, s.cfg.Now()); err != nil {
-		return nil, err
+		return nil, t, err
 	}
-	return r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)), nil
+	return r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)), t, nil
 }
 
 // path returns the path with the query as the client sent it.
@@ -110,9 +122,9 @@ func path(r *http.Request) string {
 	return r.URL.RequestURI()
 }
 
-// readBody reads a body of at most so many bytes. The memory comes out of the
+// readBody reads a body of at most so many bytes. The memory comes out of a
 // common budget and stays out of it until release is called.
-func (s *Server) readBody(r *http.Request, most int64) (data []byte, release func(), err error) {
+func (s *Server) readBody(r *http.Request, memory *limit.Memory, most int64) (data []byte, release func(), err error) {
 	length := r.ContentLength
 	if length > most {
 		return nil, nil, tooLarge(most)
@@ -120,7 +132,7 @@ func (s *Server) readBody(r *http.Request, most int64) (data []byte, release fun
 	if length < 0 { // not announced
 		length = most
 	}
-	release, err = s.memory.Take(r.Context(), length)
+	release, err = memory.Take(r.Context(), length)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -58,6 +58,7 @@ func New(s Services, log *slog.Logger, cfg Config) *Server {
 		ready:     &readiness{of: s.Ready, now: cfg.Now},
 		rpcErrors: connecthttp.NewErrorWriter(),
 		memory:    limit.NewMemory(cfg.BodyMemory, cfg.Waiters),
+		open:      limit.NewMemory(cfg.OpenMemory, cfg.Waiters),
 		addresses: limit.NewRates[netip.Addr](cfg.AddressRate, cfg.AddressBurst),
 		openings:  limit.NewRates[netip.Addr](cfg.OpenRate, cfg.OpenBurst),
 		devices:   limit.NewRates[id.Device](cfg.DeviceRate, cfg.DeviceBurst),

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -336,6 +338,56 @@ func TestRequestsAreBounded(t *testing.T) {
 	_, err := o.admin.Workspace.Commit(t.Context(), &parsecv1.CommitRequest{Workspace: o.w.ID.Bytes(), Manifests: [][]byte{make([]byte, 17<<20)}})
 	_, typed := servertest.Refusal(err)
 	servertest.Kind(t, "a commit that is too long", typed, fault.TooLarge)
+}
+
+// slow begins a request that announces a body and sends none of it, and
+// returns the first line of the answer.
+func (o *office) slow(t *testing.T, path, authorization string, size int) string {
+	t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(o.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil { // for a server that waits for the body
+		t.Fatal(err)
+	}
+	fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/proto\r\nExpect: 100-continue\r\n"+
+		"Authorization: %s\r\nContent-Length: %d\r\n\r\n", path, authorization, size)
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return strings.TrimSpace(line)
+}
+
+func TestStrangersHoldNoMemoryOfThoseWhoAreKnown(t *testing.T) {
+	// Each takes all of its budget, and a request that waits would wait long.
+	o := newOffice(t, servertest.Config{Network: rpc.Config{
+		BodyMemory: 1 << 20, OpenMemory: 1 << 20, StallTime: time.Hour, CommitTime: time.Hour, TransferTime: time.Hour,
+	}})
+	liar := *o.kit.Admin // her ids, and another key
+	_, liar.Signing, _ = ed25519.GenerateKey(nil)
+	for _, path := range []string{parsecv1connect.WorkspaceServiceCommitProcedure, pack.UploadPath, pack.DownloadPath} {
+		r, err := http.NewRequest(http.MethodPost, o.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		servertest.Sign(r, o.kit.Fingerprint(), &liar, time.Now(), [32]byte{1})
+		if got := o.slow(t, path, r.Header.Get("Authorization"), 100_000); got != "HTTP/1.1 401 Unauthorized" {
+			t.Errorf("%s, with a false token and no body: %s", path, got)
+		}
+	}
+	if got := o.slow(t, parsecv1connect.OrganizationServiceBootstrapProcedure, "", 2<<20); got != "HTTP/1.1 100 Continue" {
+		t.Fatalf("a bootstrap: %s", got)
+	}
+	// It holds the memory from here on.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	o.w.Commit(o.kit.Admin, o.w.New())
+	if _, err := o.admin.Workspace.Commit(ctx, servertest.CommitRequest(t, o.kit, o.w, o.w.Records[len(o.w.Records)-1])); err != nil {
+		t.Errorf("a commit while a stranger holds memory: %v", err)
+	}
 }
 
 func TestCallersAreHeldToTheirRates(t *testing.T) {

@@ -35,15 +35,17 @@ type Server struct {
 	mux       *http.ServeMux
 	endpoints map[string]endpoint
 	rpcErrors *connecthttp.ErrorWriter
-	memory    *limit.Memory
-	addresses *limit.Rates[netip.Addr]
-	openings  *limit.Rates[netip.Addr]
-	devices   *limit.Rates[id.Device]
-	streams   *streams
-	gate      Organizations
-	operator  Operator
-	ready     *readiness
-	observer  Observer
+	// memory is for the bodies of callers who are known, open for those of
+	// callers who need no proof.
+	memory, open *limit.Memory
+	addresses    *limit.Rates[netip.Addr]
+	openings     *limit.Rates[netip.Addr]
+	devices      *limit.Rates[id.Device]
+	streams      *streams
+	gate         Organizations
+	operator     Operator
+	ready        *readiness
+	observer     Observer
 }
 
 // Observer is told of every request when it has ended.

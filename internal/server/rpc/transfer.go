@@ -8,7 +8,6 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/format/pack"
-	"parsec/internal/format/request"
 	"parsec/internal/server/blocks"
 )
 
@@ -47,7 +46,7 @@ func (t transfers) upload(w http.ResponseWriter, r *http.Request) error {
 	if r.ContentLength > maxUpload {
 		return tooLarge(maxUpload)
 	}
-	token, err := request.Parse(r.Header.Get(request.Header))
+	r, token, err := t.server.authenticate(r)
 	if err != nil {
 		return err
 	}
@@ -60,7 +59,7 @@ func (t transfers) upload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if r, err = t.server.authenticate(r, token, sha256.Sum256(encoded)); err != nil {
+	if err := token.Covers(sha256.Sum256(encoded)); err != nil {
 		return err
 	}
 	header, err := pack.Decode(encoded)
