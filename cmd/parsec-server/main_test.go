@@ -16,8 +16,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -49,6 +51,27 @@ type process struct {
 	url string
 	// out is what it prints behind its first line.
 	out io.Reader
+	log *log
+}
+
+// log is what a process says on standard error, to be read meanwhile.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+// Write is for the process.
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String returns all that was said.
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // start starts a server and waits until it is ready.
@@ -57,10 +80,9 @@ func start(dir string, environment []string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{Cmd: exec.Command(program, append([]string{"run"}, args...)...)}
+	p := &process{Cmd: exec.Command(program, append([]string{"run"}, args...)...), log: new(log)}
 	p.Dir, p.Env = dir, append(environment, asProgram+"=1")
-	var log bytes.Buffer
-	p.Stderr = &log
+	p.Stderr = p.log
 	out, err := p.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -72,7 +94,7 @@ func start(dir string, environment []string, args ...string) (*process, error) {
 	line, err := in.ReadString('\n')
 	url, ready := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
 	if err != nil || !ready {
-		return nil, errors.Join(errors.New("the server did not start: "+line+log.String()), err, p.Process.Kill(), p.Wait())
+		return nil, errors.Join(errors.New("the server did not start: "+line+p.log.String()), err, p.Process.Kill(), p.Wait())
 	}
 	p.url, p.out = url, in
 	return p, nil
@@ -94,7 +116,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": scriptServe, "end": scriptEnd, "status": scriptStatus, "people": scriptPeople, "get": scriptGet, "mode": scriptMode, "certificate": scriptCertificate, "hangup": scriptHangup,
+			"serve": scriptServe, "end": scriptEnd, "status": scriptStatus, "people": scriptPeople, "get": scriptGet, "mode": scriptMode, "certificate": scriptCertificate, "hangup": scriptHangup, "metrics": scriptMetrics,
 			// database makes a PostgreSQL database, and sets $DATABASE to its URL.
 			"database": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Setenv("DATABASE", services.Postgres(t)) },
 		},
@@ -236,4 +258,28 @@ func scriptHangup(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Check(err)
+}
+
+// scriptMetrics asks the server for its metrics, and wants a pattern in them:
+//
+//	metrics PATTERN
+func scriptMetrics(ts *testscript.TestScript, _ bool, args []string) {
+	address := regexp.MustCompile(`msg=metrics address=(\S+)`)
+	said := ts.Value(serverKey{}).(*process).log
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for poll := time.NewTicker(5 * time.Millisecond); ; <-poll.C {
+		if address.MatchString(said.String()) {
+			break
+		}
+		ts.Check(ctx.Err())
+	}
+	answer, err := http.Get(address.FindStringSubmatch(said.String())[1])
+	ts.Check(err)
+	defer answer.Body.Close()
+	page, err := io.ReadAll(answer.Body)
+	ts.Check(err)
+	if !regexp.MustCompile(args[0]).Match(page) {
+		ts.Fatalf("%s: %s", answer.Status, page)
+	}
 }

@@ -32,6 +32,7 @@ import (
 	"parsec/internal/server/blob"
 	"parsec/internal/server/certificate"
 	"parsec/internal/server/meta"
+	"parsec/internal/server/metrics"
 	"parsec/internal/server/rpc"
 )
 
@@ -50,6 +51,8 @@ type options struct {
 	insecure, verbose                 bool
 	logFormat, proxyHeader            string
 
+	// metricsListen is where Prometheus asks; empty for nowhere.
+	metricsListen string
 	// config names the file that gives what flags and environment do not.
 	config string
 	// databasePassword is the file's; it has no flag, since it is secret.
@@ -95,6 +98,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.insecure, "insecure-http", false, "allow plain HTTP on other than loopback, behind a proxy")
 	f.StringArrayVar(&o.proxies, "trusted-proxy", nil, "`network` of reverse proxies whose word for the address of a client is believed, as 10.0.0.0/8; may be repeated")
 	f.StringVar(&o.proxyHeader, "proxy-header", "X-Forwarded-For", "`header` in which the proxies say it: X-Forwarded-For or Forwarded")
+	f.StringVar(&o.metricsListen, "metrics-listen", "", "`address` on which Prometheus is answered, of loopback or of a private network (default: nowhere)")
 	f.StringVar(&o.logFormat, "log-format", "text", "`how` to log: text or json")
 }
 
@@ -161,25 +165,43 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		return fault.WithHint(fault.Errorf(fault.Conflict, "listen on %s: %w", o.listen, err), "choose another address with --listen")
 	}
 	address := address(l.Addr(), how.pair != nil)
-	public := strings.TrimSuffix(o.publicURL, "/")
-	if public == "" {
-		public = address
+	c := server.Config{PublicURL: strings.TrimSuffix(o.publicURL, "/"), AdminToken: token, Network: how.network, Transfer: o.limits.transfer(), Bus: bus}
+	if c.PublicURL == "" {
+		c.PublicURL = address
 	}
-	handler := server.New(store, blobs, how.log, server.Config{PublicURL: public, AdminToken: token, Network: how.network, Transfer: o.limits.transfer(), Bus: bus})
-	work, ctx := errgroup.WithContext(ctx)
+	figures := metrics.New(version())
+	if o.metricsListen != "" {
+		c.Observer, blobs = figures, figures.Store(shownStore(o.storeURLs()[0]), blobs)
+	}
+	handler := server.New(store, blobs, how.log, c)
+	figures.Watch(handler)
+	asked, err := o.listenForMetrics(ctx, how.log)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	fmt.Fprintln(stdout, "listening on "+address)
+	how.log.InfoContext(ctx, "started", "version", version(), "address", address, "public_url", c.PublicURL, "data", o.data)
+	defer func() { how.log.InfoContext(ctx, "stopped") }()
+	return how.work(ctx, handler, l, figures, asked)
+}
+
+// work runs the server and what stands beside it until the context ends, or
+// one of them fails.
+func (s settled) work(ctx context.Context, handler *server.Server, l net.Listener, figures *metrics.Metrics, asked net.Listener) error {
+	group, ctx := errgroup.WithContext(ctx)
 	var secure *tls.Config
-	if how.pair != nil {
-		secure = how.pair.Config()
+	if s.pair != nil {
+		secure = s.pair.Config()
 		hangup := make(chan os.Signal, 1) // another one meanwhile asks for the same
 		signal.Notify(hangup, syscall.SIGHUP)
 		defer signal.Stop(hangup)
-		work.Go(func() error { return reloading(ctx, hangup, how.pair, how.log) })
+		group.Go(func() error { return reloading(ctx, hangup, s.pair, s.log) })
 	}
-	fmt.Fprintln(stdout, "listening on "+address)
-	how.log.InfoContext(ctx, "started", "version", version(), "address", address, "public_url", public, "data", o.data)
-	defer func() { how.log.InfoContext(ctx, "stopped") }()
-	work.Go(func() error { return handler.Serve(ctx, l, secure) })
-	return work.Wait()
+	if asked != nil {
+		group.Go(func() error { return serveMetrics(ctx, asked, figures, s.log) })
+	}
+	group.Go(func() error { return handler.Serve(ctx, l, secure) })
+	return group.Wait()
 }
 
 func (o options) logger(w io.Writer) (*slog.Logger, error) {
@@ -213,6 +235,9 @@ func (o options) network() (rpc.Config, error) {
 			return c, fault.Errorf(fault.Usage, "read --trusted-proxy: %w", err)
 		}
 		c.Proxies = append(c.Proxies, p.Masked())
+	}
+	if o.metricsListen != "" && !inside(o.metricsListen) {
+		return c, fault.Errorf(fault.Usage, "read --metrics-listen: %q is not an address of loopback or of a private network, as 127.0.0.1:6771", o.metricsListen)
 	}
 	if o.publicURL != "" {
 		u, err := url.Parse(o.publicURL)

@@ -43,6 +43,9 @@ func (m *Memory) Take(ctx context.Context, n int64) (release func(), err error) 
 	return func() { once.Do(func() { m.left.Release(n) }) }, nil
 }
 
+// Waiting is how many wait.
+func (m *Memory) Waiting() int64 { return m.waiting.Load() }
+
 func (m *Memory) wait(ctx context.Context, n int64) error {
 	defer m.waiting.Add(-1)
 	if m.waiting.Add(1) > m.most {

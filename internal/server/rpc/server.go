@@ -59,6 +59,12 @@ type Observer interface {
 // the rest is finished.
 func (s *Server) Drain() { s.streams.close() }
 
+// Waiting is how many requests wait for memory.
+func (s *Server) Waiting() int64 { return s.memory.Waiting() }
+
+// Streams is how many event streams and waits of enrollments are open.
+func (s *Server) Streams() int { return s.streams.number() }
+
 // note is what the log will say about a request.
 type note struct {
 	id  string

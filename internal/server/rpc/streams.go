@@ -54,6 +54,13 @@ func (s *streams) stopping() bool {
 	return s.closed
 }
 
+// number is how many are open.
+func (s *streams) number() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
 func (s *streams) end(one *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

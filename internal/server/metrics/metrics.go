@@ -1,0 +1,100 @@
+// Package metrics counts what the server does, for Prometheus. It implements
+// the small interfaces through which others tell of it, so that they need not
+// know of it; it decides nothing.
+//
+// The number of series is bounded by the program: labels are the paths of the
+// server, kinds of errors, and the operator's stores. No organization, user,
+// device or address is ever a label, so that the figures tell nothing about
+// anybody.
+package metrics
+
+import (
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are the figures of one server. It is safe for concurrent use.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	requests     *prometheus.CounterVec
+	requestTimes *prometheus.HistogramVec
+	received     *prometheus.CounterVec
+	sent         *prometheus.CounterVec
+
+	operations     *prometheus.CounterVec
+	operationTimes *prometheus.HistogramVec
+}
+
+// Load is what is under way in a server.
+type Load interface {
+	// Waiting is how many requests wait for memory.
+	Waiting() int64
+	// Streams is how many event streams and waits of enrollments are open.
+	Streams() int
+}
+
+// times are the bounds of the histograms, in seconds: from a read out of the
+// cache to the longest transfer.
+func times() []float64 {
+	return []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
+}
+
+// New returns figures that are all 0, for a program of a version.
+func New(version string) *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: times()}, labels)
+	}
+	m := &Metrics{
+		registry:       prometheus.NewRegistry(),
+		requests:       counter("parsec_requests_total", "Requests that ended, by path and by kind of failure.", "path", "outcome"),
+		requestTimes:   histogram("parsec_request_duration_seconds", "Time from a request to the end of its answer.", "path"),
+		received:       counter("parsec_received_bytes_total", "Bytes of the bodies of requests.", "path"),
+		sent:           counter("parsec_sent_bytes_total", "Bytes of the bodies of answers.", "path"),
+		operations:     counter("parsec_store_operations_total", "Operations of an object store, by kind of failure.", "store", "operation", "outcome"),
+		operationTimes: histogram("parsec_store_duration_seconds", "Time of an operation of an object store.", "store", "operation"),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "parsec_build_info", Help: "Always 1; the labels say what runs.",
+		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(
+		m.requests, m.requestTimes, m.received, m.sent, m.operations, m.operationTimes, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return m
+}
+
+// Handler answers Prometheus.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// Request counts a request that ended; "ok" is the outcome of one that did not fail.
+func (m *Metrics) Request(path, outcome string, took time.Duration, in, out int64) {
+	m.requests.WithLabelValues(path, outcome).Inc()
+	m.requestTimes.WithLabelValues(path).Observe(took.Seconds())
+	m.received.WithLabelValues(path).Add(float64(in))
+	m.sent.WithLabelValues(path).Add(float64(out))
+}
+
+// Watch shows what is under way in a server, whenever somebody asks. It is
+// called once.
+func (m *Metrics) Watch(l Load) {
+	gauge := func(name, help string, read func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read)
+	}
+	m.registry.MustRegister(
+		gauge("parsec_memory_waiters", "Requests that wait for memory.", func() float64 { return float64(l.Waiting()) }),
+		gauge("parsec_streams", "Event streams, and waits of enrollments, that are open.", func() float64 { return float64(l.Streams()) }),
+	)
+}
