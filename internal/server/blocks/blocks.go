@@ -184,21 +184,71 @@ func (s *Service) keepPack(ctx context.Context, c call.Caller, h pack.Header, ke
 		offset += b.Length
 	}
 	added := meta.Pack{ID: name, Size: int64(len(content)), Added: s.now().UnixNano()}
-	return s.store.Write(ctx, func(tx meta.Tx) error {
-		if _, err := s.writer(tx, c, h); err != nil { // who was removed meanwhile adds nothing
+	var refused error
+	err := s.store.Write(ctx, func(tx meta.Tx) error {
+		refused = s.addPack(tx, c, h, key, added, rows, announced)
+		return refused
+	})
+	if err != nil && err == refused { // no row was written; after another error it is not known
+		s.discard(ctx, object)
+	}
+	return err
+}
+
+// addPack writes the rows of an upload. The organization's row is locked, so
+// that whoever was suspended or removed meanwhile adds nothing.
+func (s *Service) addPack(tx meta.Tx, c call.Caller, h pack.Header, key meta.WorkspaceKey, p meta.Pack, rows []meta.Block, announced map[id.Block]pack.Block) error {
+	if err := s.lock(tx, c, h.Size()); err != nil {
+		return err
+	}
+	if _, err := s.writer(tx, c, h); err != nil {
+		return err
+	}
+	taken, err := tx.Blocks().Add(key, p, rows)
+	if err != nil {
+		return err
+	}
+	for _, row := range taken {
+		if err := same(announced[row.ID], row); err != nil {
 			return err
 		}
-		taken, err := tx.Blocks().Add(key, added, rows)
+	}
+	return nil
+}
+
+// nearLimit is how far below the limit of storage uploads begin to wait for
+// each other: farther than what a few servers can have under way at once.
+const nearLimit = 1 << 30
+
+// lock locks the caller's organization: shared, so that uploads run side by
+// side, and near the limit of storage exclusively, so that together they do
+// not pass it.
+func (s *Service) lock(tx meta.Tx, c call.Caller, more int64) error {
+	o, err := s.keep.Caller(tx, c)
+	if err != nil {
+		return err
+	}
+	how := meta.Shared
+	if most := o.Row.Limits.Storage; most > 0 {
+		stats, err := tx.Organizations().Stats(c.Key)
 		if err != nil {
 			return err
 		}
-		for _, row := range taken {
-			if err := same(announced[row.ID], row); err != nil {
-				return err
-			}
+		if stats.BlockBytes+stats.ManifestBytes+uint64(more)+nearLimit > most {
+			how = meta.Exclusive
 		}
-		return nil
-	})
+	}
+	_, err = s.keep.LockCaller(tx, c, how)
+	return err
+}
+
+// discard removes the object of an upload that was refused after it was
+// stored, also where its sender has left. Where that fails, an object without
+// rows stays, as after a crash; the caller is told of the refusal alone.
+func (s *Service) discard(ctx context.Context, object blob.Key) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	_ = s.blobs.Delete(ctx, object)
 }
 
 // buffer returns memory for an upload out of the common budget.

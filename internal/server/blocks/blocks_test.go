@@ -253,16 +253,46 @@ func (d *delayed) Read(p []byte) (int, error) {
 	return d.Reader.Read(p)
 }
 
-func TestWhoIsRemovedWhileTheUploadRunsAddsNothing(t *testing.T) {
+func TestWhatIsRefusedBehindItsObjectLeavesNothing(t *testing.T) {
 	s := servertest.NewStage(t)
-	bob := s.AddUser(record.ProfileStandard)
-	w := s.CreateWorkspace(s.Admin)
-	w.Share(s.Admin, bob, record.RoleContributor)
-	l := newLoad(w.ID, 100)
-	body := &delayed{Reader: bytes.NewReader(l.body), first: func() { s.RevokeUser(bob) }}
-	servertest.Kind(t, "an upload", s.Blocks.Upload(t.Context(), s.Caller(bob), l.header, body), fault.Unauthenticated)
-	_, err := download(t, s, s.Admin, w.ID, l.ids())
-	servertest.Kind(t, "its block", err, fault.NotFound)
+	little, yes, no := uint64(1), true, false
+	set := func(c organization.Settings) {
+		t.Helper()
+		if _, err := s.Organizations.Set(t.Context(), s.Org.Name(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		// meanwhile is what happens once the upload was let in.
+		meanwhile func(bob *verifytest.Device)
+		want      fault.Kind
+	}{
+		{"a user who is revoked", func(bob *verifytest.Device) { s.RevokeUser(bob) }, fault.Unauthenticated},
+		{"a user who is frozen", func(bob *verifytest.Device) {
+			if err := s.Organizations.Freeze(t.Context(), s.Org.Name(), bob.Opening.Email, true); err != nil {
+				t.Fatal(err)
+			}
+		}, fault.Frozen},
+		{"an organization that is suspended", func(*verifytest.Device) { set(organization.Settings{Expired: &yes}) }, fault.Frozen},
+		{"a limit that is lowered", func(*verifytest.Device) { set(organization.Settings{Storage: &little}) }, fault.Full},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			none := uint64(0)
+			bob := s.AddUser(record.ProfileStandard)
+			w := s.CreateWorkspace(s.Admin)
+			w.Share(s.Admin, bob, record.RoleContributor)
+			l := newLoad(w.ID, 100)
+			body := &delayed{Reader: bytes.NewReader(l.body), first: func() { c.meanwhile(bob) }}
+			servertest.Kind(t, "an upload", s.Blocks.Upload(t.Context(), s.Caller(bob), l.header, body), c.want)
+			set(organization.Settings{Expired: &no, Storage: &none})
+			_, err := download(t, s, s.Admin, w.ID, l.ids())
+			servertest.Kind(t, "its block", err, fault.NotFound)
+			for object, err := range s.Blobs.List(t.Context(), blob.Scope{Organization: s.Fingerprint(), Workspace: w.ID}, id.Pack{}) {
+				t.Errorf("there is an object: %v, %v", object, err)
+			}
+		})
+	}
 }
 
 func TestUploadsBeyondTheMemoryWait(t *testing.T) {

@@ -179,7 +179,7 @@ func (s *Service) addUser(tx meta.Tx, c call.Caller, o access.Organization, a Ad
 			return err
 		}
 		if stats.ActiveUsers >= most {
-			return fault.WithHint(fault.Errorf(fault.Full, "the organization has %d active users, as many as it may have", stats.ActiveUsers),
+			return fault.WithHint(fault.Errorf(fault.Full, "the organization has %d active users, and may have %d", stats.ActiveUsers, most),
 				"revoke a user, or ask the operator of the server for more")
 		}
 	}
