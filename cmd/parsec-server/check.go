@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -243,6 +244,9 @@ func probeFolder(dir string) error {
 // checkCertificate looks at the certificate as a client will.
 func (o options) checkCertificate(how settled, now time.Time) []finding {
 	const name = "certificate"
+	if how.acme != nil {
+		return []finding{o.checkACME(how.acme.Domains)}
+	}
 	if how.pair == nil {
 		if strings.HasPrefix(o.publicURL, "https:") {
 			return []finding{{name, fine, "none: a proxy has to speak TLS", ""}}
@@ -273,6 +277,17 @@ func (o options) checkCertificate(how settled, now time.Time) []finding {
 		all = append(all, finding{"certificate's key", warning, err.Error(), fault.HintOf(err)})
 	}
 	return all
+}
+
+// checkACME looks whether the public URL is one of those that certificates are
+// got for. Getting one takes a connection from outside, so that is not tried.
+func (o options) checkACME(domains []string) finding {
+	const name = "certificate"
+	u, err := url.Parse(o.publicURL)
+	if err != nil || !slices.Contains(domains, u.Hostname()) {
+		return finding{name, failing, "the public URL is not of a domain of --acme-domain", "add it there"}
+	}
+	return finding{name, fine, "got by ACME for " + strings.Join(domains, ", "), ""}
 }
 
 // trusted fails unless this machine trusts the chain for a server.

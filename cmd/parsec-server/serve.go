@@ -51,6 +51,9 @@ type options struct {
 	insecure, verbose                 bool
 	logFormat, proxyHeader            string
 
+	// acmeDomains are those of a certificate that an authority gives by itself.
+	acmeDomains              []string
+	acmeEmail, acmeDirectory string
 	// metricsListen is where Prometheus asks; empty for nowhere.
 	metricsListen string
 	// config names the file that gives what flags and environment do not.
@@ -95,6 +98,9 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.publicURL, "public-url", "", "`URL` under which clients find the server (default: the address it listens on)")
 	f.StringVar(&o.certificate, "tls-cert", "", "`file` with the TLS certificate chain, in PEM")
 	f.StringVar(&o.key, "tls-key", "", "`file` with its private key, in PEM")
+	f.StringArrayVar(&o.acmeDomains, "acme-domain", nil, "`domain` for which a certificate is got by ACME, in place of --tls-cert; may be repeated; accepts the authority's terms")
+	f.StringVar(&o.acmeEmail, "acme-email", "", "`address` to which the authority writes about certificates")
+	f.StringVar(&o.acmeDirectory, "acme-directory", "", "`URL` of the authority's directory (default that of Let's Encrypt)")
 	f.BoolVar(&o.insecure, "insecure-http", false, "allow plain HTTP on other than loopback, behind a proxy")
 	f.StringArrayVar(&o.proxies, "trusted-proxy", nil, "`network` of reverse proxies whose word for the address of a client is believed, as 10.0.0.0/8; may be repeated")
 	f.StringVar(&o.proxyHeader, "proxy-header", "X-Forwarded-For", "`header` in which the proxies say it: X-Forwarded-For or Forwarded")
@@ -115,6 +121,7 @@ type settled struct {
 	log     *slog.Logger
 	network rpc.Config
 	pair    *certificate.Files
+	acme    *certificate.ACME
 	where   places
 }
 
@@ -129,8 +136,22 @@ func (o options) settle(stderr io.Writer) (s settled, err error) {
 	if s.pair, err = o.pair(s.log); err != nil {
 		return s, err
 	}
+	if s.acme, err = o.acme(); err != nil {
+		return s, err
+	}
 	s.where, err = o.places()
 	return s, err
+}
+
+// secure returns how the server speaks TLS; nil where it does not.
+func (s settled) secure() *tls.Config {
+	switch {
+	case s.pair != nil:
+		return s.pair.Config()
+	case s.acme != nil:
+		return s.acme.Config()
+	}
+	return nil
 }
 
 // serve runs the server until the context ends.
@@ -164,7 +185,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	if err != nil {
 		return fault.WithHint(fault.Errorf(fault.Conflict, "listen on %s: %w", o.listen, err), "choose another address with --listen")
 	}
-	address := address(l.Addr(), how.pair != nil)
+	address := address(l.Addr(), how.pair != nil || how.acme != nil)
 	c := server.Config{PublicURL: strings.TrimSuffix(o.publicURL, "/"), AdminToken: token, Network: how.network, Transfer: o.limits.transfer(), Bus: bus}
 	if c.PublicURL == "" {
 		c.PublicURL = address
@@ -189,9 +210,8 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 // one of them fails.
 func (s settled) work(ctx context.Context, handler *server.Server, l net.Listener, figures *metrics.Metrics, asked net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
-	var secure *tls.Config
+	secure := s.secure()
 	if s.pair != nil {
-		secure = s.pair.Config()
 		hangup := make(chan os.Signal, 1) // another one meanwhile asks for the same
 		signal.Notify(hangup, syscall.SIGHUP)
 		defer signal.Stop(hangup)
@@ -248,9 +268,9 @@ func (o options) network() (rpc.Config, error) {
 			return c, fault.WithHint(fault.Errorf(fault.Usage, "read --public-url: %q has a path", o.publicURL), "give the server a host name or port of its own")
 		}
 	}
-	if o.certificate == "" && !o.insecure && !loopback(o.listen) {
+	if o.certificate == "" && len(o.acmeDomains) == 0 && !o.insecure && !loopback(o.listen) {
 		return c, fault.WithHint(fault.Errorf(fault.Usage, "listen on %s: plain HTTP on other than loopback", o.listen),
-			"give --tls-cert and --tls-key, or --insecure-http behind a proxy that speaks TLS")
+			"give --tls-cert and --tls-key, or --acme-domain, or --insecure-http behind a proxy that speaks TLS")
 	}
 	return c, nil
 }
@@ -277,6 +297,21 @@ func (o options) pair(log *slog.Logger) (*certificate.Files, error) {
 		return nil, nil
 	}
 	return certificate.Open(o.certificate, o.key, time.Now, log)
+}
+
+// acme returns how to get certificates by ACME; nil where that is not asked for.
+func (o options) acme() (*certificate.ACME, error) {
+	if len(o.acmeDomains) == 0 {
+		if o.acmeEmail != "" || o.acmeDirectory != "" {
+			return nil, fault.Errorf(fault.Usage, "--acme-email and --acme-directory go with --acme-domain")
+		}
+		return nil, nil
+	}
+	if o.certificate != "" {
+		return nil, fault.Errorf(fault.Usage, "--tls-cert and --acme-domain exclude each other")
+	}
+	a := certificate.ACME{Domains: o.acmeDomains, Email: o.acmeEmail, Directory: o.acmeDirectory, Cache: filepath.Join(o.data, "acme")}
+	return &a, a.Validate()
 }
 
 // reloading reads the certificate again at each hangup, until the context ends.
