@@ -9,7 +9,7 @@
 // does is given to it as a function.
 //
 // Invariants:
-//   - One piece of work uses the session at a time.
+//   - Commands run side by side; the session orders what changes it.
 //   - The device is given back only when no work is in flight, and the socket is
 //     gone before the lock is.
 //   - Whoever joins needs no password: the device is open, and the socket is its
@@ -48,8 +48,6 @@ type Agent struct {
 	held *session.Held
 	cfg  Config
 	who  home.Holder
-	// turn holds a token while work uses the session.
-	turn chan struct{}
 
 	server *socket.Server // nil where other processes cannot join
 	// cancel breaks off what other processes have begun.
@@ -68,7 +66,7 @@ func Open(ctx context.Context, p session.Place, f device.Found, l device.Lock, c
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{held: held, cfg: cfg, who: p.Holder, turn: make(chan struct{}, 1), cancel: func() {}, stopping: make(chan struct{})}
+	a := &Agent{held: held, cfg: cfg, who: p.Holder, cancel: func() {}, stopping: make(chan struct{})}
 	a.stop = sync.OnceFunc(func() { close(a.stopping) })
 	if !socket.CanJoin {
 		return a, nil
@@ -96,14 +94,8 @@ func (a *Agent) serve(ctx context.Context) {
 // [Agent.Do].
 func (a *Agent) Held() *session.Held { return a.held }
 
-// Do brings the session up to date and calls act, alone.
+// Do brings the session up to date and calls act.
 func (a *Agent) Do(ctx context.Context, act func(context.Context, *session.Session) error) error {
-	select {
-	case a.turn <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	defer func() { <-a.turn }()
 	if err := a.held.Sync(ctx); err != nil {
 		return err
 	}
@@ -112,15 +104,7 @@ func (a *Agent) Do(ctx context.Context, act func(context.Context, *session.Sessi
 
 // Publish tells the user's other devices what was verified, if that is due. A
 // process that ends does so by [Agent.Close].
-func (a *Agent) Publish(ctx context.Context) error {
-	select {
-	case a.turn <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	defer func() { <-a.turn }()
-	return a.held.Publish(ctx)
-}
+func (a *Agent) Publish(ctx context.Context) error { return a.held.Publish(ctx) }
 
 // Stay holds the device until the context ends or somebody tells the agent to
 // stop.

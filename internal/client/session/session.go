@@ -166,7 +166,7 @@ func (s *Session) Close(ctx context.Context) error {
 
 // Publish tells the user's other devices what was verified, if that is due, as
 // [Session.Close] does.
-func (s *Session) Publish(ctx context.Context) error { return s.publishManifest(ctx) }
+func (s *Session) Publish(ctx context.Context) error { return s.Exclusive(ctx, s.publishManifest) }
 
 // Device returns the unlocked device.
 func (s *Session) Device() *device.Device { return s.device }

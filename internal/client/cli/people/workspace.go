@@ -22,7 +22,8 @@ func (r *run) workspace() *cobra.Command {
 wrote what. It is called by its name or its id.`,
 		Args: cobra.ArbitraryArgs, RunE: cmdline.Group,
 	}
-	c.AddCommand(r.workspaceCreate(), r.workspaceList(), r.workspaceMembers(), r.workspaceShare(), r.workspaceUnshare(), r.workspaceRotate())
+	c.AddCommand(r.workspaceCreate(), r.workspaceList(), r.workspaceMembers(), r.workspaceShare(), r.workspaceUnshare(), r.workspaceRotate(),
+		r.workspaceRename(), r.workspaceArchive(), r.workspaceUnarchive(), r.workspaceTakeOwnership())
 	return c
 }
 
