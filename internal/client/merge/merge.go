@@ -275,26 +275,42 @@ func (b *Base) keep(folder id.Entry, seen Seen) {
 // Accept takes in that a plan was committed, while the operations in rest,
 // which come after it, wait. Its folders are known from now on, so that later
 // operations may work in them.
-func (b *Base) Accept(p *Plan, rest []Op) {
-	if b.Became == nil {
-		b.Became = map[id.Entry]id.Entry{}
-	}
-	for from, to := range p.became {
-		b.Became[from] = to
-	}
+func (b *Base) Accept(p *Plan, rest []Op) { b.Join(p.Made(), rest) }
+
+// Follow returns what an entry has become.
+func (b *Base) Follow(e id.Entry) id.Entry { return follow(b.Became, e) }
+
+// Made returns what a device keeps of a plan that is committed, for
+// [Base.Join].
+func (p *Plan) Made() Base {
+	made := Base{Became: p.became, Own: p.own}
 	for _, put := range p.Puts {
 		if put.Node.Kind == manifest.Folder {
-			b.keep(put.Entry, Seen{put.Version, put.Place, put.Node})
+			made.keep(put.Entry, Seen{put.Version, put.Place, put.Node})
 		}
 	}
 	for folder, place := range p.joined {
-		b.keep(folder, Seen{Place: place})
+		made.keep(folder, Seen{Place: place})
+	}
+	return made
+}
+
+// Join takes in what a committed plan made; see [Base.Accept].
+func (b *Base) Join(made Base, rest []Op) {
+	if b.Became == nil {
+		b.Became = map[id.Entry]id.Entry{}
+	}
+	for from, to := range made.Became {
+		b.Became[from] = to
+	}
+	for folder, seen := range made.Folders {
+		b.keep(folder, seen)
 	}
 	own := map[id.Entry]Own{}
 	for _, op := range rest {
 		op.touches(func(e id.Entry) {
 			e = follow(b.Became, e)
-			if now, ok := p.own[e]; ok {
+			if now, ok := made.Own[e]; ok {
 				own[e] = now
 			} else if before, ok := b.Own[e]; ok {
 				own[e] = before

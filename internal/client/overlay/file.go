@@ -1,0 +1,361 @@
+package overlay
+
+import (
+	"context"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/client/merge"
+	"parsec/internal/format/manifest"
+)
+
+// File is an open file. It stays with what was opened: through renames, when
+// another file takes its name, after its removal, and when others write a
+// newer version. Its methods may be called from many goroutines.
+type File struct {
+	o      *Overlay
+	n      *inode
+	writes bool
+}
+
+// Open opens a file.
+func (o *Overlay) Open(ctx context.Context, e id.Entry, write bool) (*File, error) {
+	for {
+		epoch := o.base.now()
+		s, err := o.base.entry(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		f, again, err := o.open(e, s, epoch, write)
+		if err != nil || !again {
+			return f, err
+		}
+	}
+}
+
+func (o *Overlay) open(e id.Entry, s merge.State, epoch uint64, write bool) (f *File, again bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return nil, false, fault.Errorf(fault.Failed, "open file: the workspace is closed")
+	}
+	if o.gone[e] != nil {
+		return nil, false, notThere()
+	}
+	n := o.inodes[e]
+	if n == nil || !n.changed() {
+		switch {
+		case o.base.now() != epoch:
+			return nil, true, nil
+		case s.Gone || s.Version == 0:
+			return nil, false, notThere()
+		}
+		if n == nil || n.version != s.Version {
+			n = o.adopted(n, adopted{e, merge.Seen{Version: s.Version, Node: s.Node}})
+			o.inodes[e] = n
+		}
+	}
+	if n.state.content == nil {
+		if n.handles == 0 && !n.changed() {
+			delete(o.inodes, e)
+		}
+		return nil, false, refuse(IsFolder)
+	}
+	return o.handle(n, write), false, nil
+}
+
+func (o *Overlay) handle(n *inode, write bool) *File {
+	n.handles++
+	if write {
+		n.writers++
+	}
+	return &File{o, n, write}
+}
+
+// CreateFile makes a file and opens it for writing.
+func (o *Overlay) CreateFile(ctx context.Context, at merge.Place, executable bool) (f *File, n Node, err error) {
+	n, err = o.create(ctx, at, merge.Node{Kind: manifest.File, File: manifest.FileBody{Executable: executable}}, func(n *inode) {
+		f = o.handle(n, true)
+	})
+	return f, n, err
+}
+
+// Entry returns which entry the file is now.
+func (f *File) Entry() id.Entry {
+	f.o.mu.RLock()
+	defer f.o.mu.RUnlock()
+	return f.n.id
+}
+
+// Node returns what there is to see of the file.
+func (f *File) Node() Node {
+	f.o.mu.RLock()
+	defer f.o.mu.RUnlock()
+	return f.o.nodeOf(f.n)
+}
+
+// ReadAt reads from an offset on. It returns less than len(p) only at the end
+// of the file, and no error there.
+func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	f.o.mu.RLock()
+	c := f.n.state.content
+	f.o.mu.RUnlock()
+	n, err := f.o.readContent(ctx, c, p, off)
+	if err != nil {
+		return n, f.o.damaged(f.n, err)
+	}
+	return n, nil
+}
+
+// WriteAt writes at an offset.
+func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if off < 0 || off > manifest.MaxFileSize-int64(len(p)) {
+		return 0, fault.Errorf(fault.TooLarge, "write file: %d bytes at %d", len(p), off)
+	}
+	return f.write(ctx, p, func(int64) int64 { return off })
+}
+
+// Append writes at the end, in one step.
+func (f *File) Append(ctx context.Context, p []byte) (int, error) {
+	return f.write(ctx, p, func(size int64) int64 { return size })
+}
+
+func (f *File) write(ctx context.Context, p []byte, where func(size int64) int64) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		if err := f.writable(ctx); err != nil {
+			return 0, err
+		}
+		n, done, err := f.tryWrite(p, where)
+		if done || err != nil {
+			f.o.tell()
+			return n, err
+		}
+	}
+}
+
+// tryWrite writes if the file has a state that can be changed.
+func (f *File) tryWrite(p []byte, where func(int64) int64) (n int, done bool, err error) {
+	f.o.mu.RLock()
+	defer f.o.mu.RUnlock()
+	if f.n.state.frozen || !f.n.changed() || f.o.closed {
+		return 0, f.o.closed, f.o.closedError()
+	}
+	f.o.writing.Lock()
+	defer f.o.writing.Unlock()
+	c := f.n.state.content
+	size, _ := c.lengths()
+	off := where(size)
+	now := f.o.now()
+	for n < len(p) {
+		page := (off + int64(n)) / pageSize
+		some := p[n:min(int64(len(p)), (page+1)*pageSize-off)]
+		if err := f.o.write(c, some, off+int64(n), now); err != nil {
+			return n, true, err
+		}
+		n += len(some)
+	}
+	return n, true, nil
+}
+
+func (o *Overlay) closedError() error {
+	if !o.closed {
+		return nil
+	}
+	return fault.Errorf(fault.Failed, "write file: the workspace is closed")
+}
+
+// writable makes sure that the file has a state that can be changed.
+func (f *File) writable(ctx context.Context) error {
+	o := f.o
+	o.mu.RLock()
+	ready, orphan, e := f.n.changed() && !f.n.state.frozen, f.n.orphan, f.n.id
+	o.mu.RUnlock()
+	if ready {
+		return nil
+	}
+	if orphan {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if f.n.state.frozen {
+			was := f.n.state
+			f.n.state = &state{node: was.node, content: was.content.above()}
+		}
+		return nil
+	}
+	place, _, err := o.base.parent(ctx, e)
+	if err != nil {
+		return err
+	}
+	return o.change(ctx, []id.Entry{place.Folder}, nil, func(ev *event) error { return f.touch(ev, place) })
+}
+
+// touch completes an event that lets the file be written to; mu is held.
+func (f *File) touch(ev *event, place merge.Place) error {
+	n := f.n
+	if n.orphan || n.changed() && !n.state.frozen {
+		return nil
+	}
+	current := f.o.inodes[n.id]
+	if current != n && current != nil && current.changed() {
+		return fault.Errorf(fault.Stale, "write file: %w", Replaced)
+	}
+	if !n.changed() {
+		if current != n && current != nil && current.handles > 0 {
+			f.o.orphans[current] = true
+		}
+		ev.adopt = []adopted{{n.id, merge.Seen{Version: n.version, Place: place, Node: n.baseNode()}}}
+		f.o.inodes[n.id] = n
+		delete(f.o.orphans, n)
+	}
+	ev.kind, ev.entry, ev.copy = evTouch, n.id, id.New[id.Entry]()
+	return nil
+}
+
+// baseNode returns what the base says of a file that did not change.
+func (n *inode) baseNode() merge.Node {
+	out := n.state.node
+	if c := n.state.content; c != nil {
+		executable := out.File.Executable
+		out.File, out.Modified = c.base, c.modified
+		out.File.Executable = executable
+	}
+	return out
+}
+
+// Truncate gives the file a size.
+func (f *File) Truncate(ctx context.Context, size int64) error {
+	if size < 0 || size > manifest.MaxFileSize {
+		return fault.Errorf(fault.TooLarge, "truncate file: to %d bytes", size)
+	}
+	return f.alter(ctx, func(n *inode, ev *event) error {
+		ev.kind, ev.number, ev.modified, ev.changes = evTruncate, size, ev.at.UnixNano(), n.state.content.changes+1
+		return nil
+	})
+}
+
+func (f *File) alter(ctx context.Context, set func(*inode, *event) error) error {
+	for {
+		if err := f.writable(ctx); err != nil {
+			return err
+		}
+		f.o.mu.Lock()
+		if f.n.state.frozen || !f.n.changed() {
+			f.o.mu.Unlock()
+			continue
+		}
+		err := f.o.alterInode(f.n, set)
+		f.o.mu.Unlock()
+		f.o.tell()
+		return err
+	}
+}
+
+// Flush hands what was written to the journal, which keeps it through a kill of
+// the process. The work on the file settles.
+func (f *File) Flush() error {
+	f.o.mu.RLock()
+	err := f.flush()
+	f.o.mu.RUnlock()
+	if err != nil {
+		return err
+	}
+	return f.o.Flush()
+}
+
+// flush does so; mu is held, shared at least.
+func (f *File) flush() error {
+	if f.n.orphan || f.n.state.frozen || !f.n.changed() || f.o.closed {
+		return nil
+	}
+	f.o.writing.Lock()
+	defer f.o.writing.Unlock()
+	return f.o.closeContent(f.n.state.content)
+}
+
+// Sync makes what was written durable.
+func (f *File) Sync() error {
+	if err := f.Flush(); err != nil {
+		return err
+	}
+	return f.o.journal.Sync()
+}
+
+// Close gives the file back. What was written to it is flushed.
+func (f *File) Close() error {
+	var err error
+	if f.writes {
+		err = f.Flush()
+	}
+	o := f.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f.n.handles--
+	if f.writes {
+		f.n.writers--
+	}
+	if f.n.handles > 0 {
+		return err
+	}
+	delete(o.orphans, f.n)
+	if !f.n.changed() && o.inodes[f.n.id] == f.n {
+		delete(o.inodes, f.n.id)
+	}
+	return err
+}
+
+// Spans returns which parts of the file hold data between two offsets; the
+// rest are holes.
+func (f *File) Spans(ctx context.Context, from, to int64) ([]Range, error) {
+	f.o.mu.RLock()
+	c := f.n.state.content
+	f.o.mu.RUnlock()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var out []Range
+	add := func(s span) error {
+		if n := len(out); n > 0 && out[n-1].To >= uint64(s.from) {
+			out[n-1].To = max(out[n-1].To, uint64(s.to))
+		} else if s.from < s.to {
+			out = append(out, Range{uint64(s.from), uint64(s.to)})
+		}
+		return nil
+	}
+	err := c.top.read(span{from, min(to, c.size)}, func(at int64, e extent) error {
+		return add(span{at, at + int64(e.to-e.from)})
+	}, func(s span) error {
+		s.to = min(s.to, int64(c.base.Size))
+		return add(s)
+	})
+	if end := c.bufferAt + int64(len(c.buffer)); err == nil && len(c.buffer) > 0 && end > from {
+		err = add(span{max(from, c.bufferAt), min(end, to)})
+	}
+	return out, err
+}
+
+// Refresh says that entries may have changed in the base, all if none is
+// named, and tells who watches.
+func (o *Overlay) Refresh(entries ...id.Entry) {
+	o.base.forget(entries...)
+	o.mu.RLock()
+	watchers := o.watchers
+	o.mu.RUnlock()
+	for _, tell := range watchers {
+		tell(entries)
+	}
+}
+
+// Watch calls tell with the entries that may have changed by others, all if
+// there are none. It is called by who refreshes, and must not wait.
+func (o *Overlay) Watch(tell func([]id.Entry)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.watchers = append(o.watchers, tell)
+}
+
+// Ahead looks up many entries at once, since somebody will ask for each.
+func (o *Overlay) Ahead(ctx context.Context, entries []id.Entry) error {
+	return o.base.ahead(ctx, entries)
+}
