@@ -1,13 +1,10 @@
 // Package blockcache keeps sealed blocks on the disk, exactly as the server
 // sends them, so that what was read once needs no network. It is bounded: what
-// was not used for longest goes. It opens and checks nothing: whoever gets a
-// block compares it with the digest in a manifest, as if it came from the
-// server, and removes one that does not fit.
+// was not used for longest goes. It opens nothing, and finds only what a disk
+// does to a block: whoever gets one compares it with the digest in a manifest,
+// as if it came from the server.
 //
-// It is made for blocks that are committed. One that is not yet may never be,
-// and is nobody's to read.
-//
-// Invariants: the files take no more than the budget and one segment; losing
+// Invariants: a block that the disk has altered is not there; the files take no more than the budget and one segment; losing
 // any of them loses time and no data, so nothing is ever synced.
 package blockcache
 
@@ -15,6 +12,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -69,14 +67,15 @@ type place struct {
 	segment *segment
 	at      int64
 	length  uint32
+	sum     uint32
 }
 
 const (
 	suffix    = ".blocks"
-	frameSize = id.Size + 4
-	// An index has entries of id, offset and length, and ends with their number
-	// and the magic number.
-	entrySize = id.Size + 8 + 4
+	frameSize = id.Size + 4 + 4 // id, length, checksum
+	// An index has entries of id, offset, length and checksum, and ends with their
+	// number and the magic number.
+	entrySize = id.Size + 8 + 4 + 4
 	endSize   = int64(4 + len(magic))
 	magic     = "parsec blocks 1\n"
 )
@@ -152,7 +151,7 @@ func (c *Cache) readIndex(s *segment, size int64) bool {
 	for ; len(index) > 0; index = index[entrySize:] {
 		at, n := binary.BigEndian.Uint64(index[id.Size:]), binary.BigEndian.Uint32(index[id.Size+8:])
 		if n <= MaxBlock && at <= uint64(start) && at+uint64(n) <= uint64(start) {
-			c.blocks[id.Block(index[:id.Size])] = place{s, int64(at), n}
+			c.blocks[id.Block(index[:id.Size])] = place{s, int64(at), n, binary.BigEndian.Uint32(index[id.Size+12:])}
 		}
 	}
 	return true
@@ -170,7 +169,7 @@ func (c *Cache) readFrames(s *segment, size int64) {
 		if n > MaxBlock || s.size+frameSize+int64(n) > size {
 			return
 		}
-		c.blocks[id.Block(frame[:id.Size])] = place{s, s.size + frameSize, n}
+		c.blocks[id.Block(frame[:id.Size])] = place{s, s.size + frameSize, n, binary.BigEndian.Uint32(frame[id.Size+4:])}
 		s.size += frameSize + int64(n)
 	}
 }
@@ -185,18 +184,23 @@ func (c *Cache) Get(b id.Block, dst []byte) ([]byte, bool) {
 		return dst, false
 	}
 	at.segment.using.RLock() // before the file can be removed
-	defer at.segment.using.RUnlock()
 	c.mu.RUnlock()
+	start := len(dst)
+	dst = slices.Grow(dst, int(at.length))[:start+int(at.length)]
+	_, err := at.segment.file.ReadAt(dst[start:], at.at)
+	at.segment.using.RUnlock()
+	if err != nil || checksum(dst[start:]) != at.sum {
+		c.forget(b, at)
+		return dst[:start], false
+	}
 	if !used {
 		c.touch(b)
 	}
-	start := len(dst)
-	dst = slices.Grow(dst, int(at.length))[:start+int(at.length)]
-	if _, err := at.segment.file.ReadAt(dst[start:], at.at); err != nil {
-		return dst[:start], false
-	}
 	return dst, true
 }
+
+// checksum finds what a disk does to a block.
+func checksum(sealed []byte) uint32 { return crc32.Checksum(sealed, crc32.MakeTable(crc32.Castagnoli)) }
 
 // touch notes that a block was used. The segment may be gone by then.
 func (c *Cache) touch(b id.Block) {
@@ -206,6 +210,15 @@ func (c *Cache) touch(b id.Block) {
 	defer c.mu.Unlock()
 	if at, ok := c.blocks[b]; ok {
 		at.segment.used[b] = true
+	}
+}
+
+// forget forgets a block that cannot be read, so that it is kept anew.
+func (c *Cache) forget(b id.Block, at place) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blocks[b] == at {
+		delete(c.blocks, b)
 	}
 }
 
@@ -243,11 +256,13 @@ func (c *Cache) write(b id.Block, sealed []byte) error {
 	frame := make([]byte, 0, frameSize+len(sealed))
 	frame = append(frame, b[:]...)
 	frame = binary.BigEndian.AppendUint32(frame, uint32(len(sealed)))
+	sum := checksum(sealed)
+	frame = binary.BigEndian.AppendUint32(frame, sum)
 	frame = append(frame, sealed...)
 	if _, err := s.file.WriteAt(frame, s.size); err != nil {
 		return err
 	}
-	c.blocks[b] = place{s, s.size + frameSize, uint32(len(sealed))}
+	c.blocks[b] = place{s, s.size + frameSize, uint32(len(sealed)), sum}
 	s.size += int64(len(frame))
 	return nil
 }
@@ -289,6 +304,7 @@ func (c *Cache) finish(s *segment) error {
 			index = append(index, b[:]...)
 			index = binary.BigEndian.AppendUint64(index, uint64(at.at))
 			index = binary.BigEndian.AppendUint32(index, at.length)
+			index = binary.BigEndian.AppendUint32(index, at.sum)
 		}
 	}
 	index = binary.BigEndian.AppendUint32(index, uint32(len(index)/entrySize))
@@ -363,19 +379,6 @@ func (c *Cache) Size() int64 {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.size()
-}
-
-// Remove forgets a block that is not what it should be, until it is kept anew.
-// A later process may find the damaged one once more.
-func (c *Cache) Remove(b id.Block) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	at, ok := c.blocks[b]
-	if !ok {
-		return
-	}
-	delete(c.blocks, b)
-	delete(at.segment.used, b)
 }
 
 // Close closes the files. What is asked of a closed cache is not there.
