@@ -40,10 +40,6 @@ func open(t *testing.T, cfg blockcache.Config) *blockcache.Cache {
 	return c
 }
 
-func closedBefore(err error) bool {
-	return bytes.Contains([]byte(err.Error()), []byte("file already closed"))
-}
-
 func put(t *testing.T, c *blockcache.Cache, all ...block) {
 	t.Helper()
 	for _, b := range all {

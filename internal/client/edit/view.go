@@ -2,6 +2,7 @@ package edit
 
 import (
 	"context"
+	"slices"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -125,4 +126,60 @@ func (v *view) Parent(ctx context.Context, e id.Entry) (merge.Place, bool, error
 	}
 	reached, err := v.t.Reaches(ctx, found.Folder)
 	return merge.Place{Folder: found.Folder, Name: found.Name}, reached, err
+}
+
+// Base is the newest verified tree as package overlay reads it: what is hidden is
+// left out, and every answer is as of now. It may be asked from many goroutines.
+type Base struct{ *mirror.Mirror }
+
+// Entry returns the newest version of an entry, wherever it is.
+func (b Base) Entry(ctx context.Context, e id.Entry) (merge.State, error) {
+	return newView(b.Mirror).Entry(ctx, e)
+}
+
+// Entries returns the newest versions of entries. One that cannot be used is
+// not there.
+func (b Base) Entries(ctx context.Context, entries []id.Entry) ([]merge.State, error) {
+	v := newView(b.Mirror)
+	if err := v.lookAhead(ctx, entries); err != nil {
+		return nil, err
+	}
+	out := make([]merge.State, len(entries))
+	for i, e := range entries {
+		var err error
+		if out[i], err = v.Entry(ctx, e); err != nil && !mirror.Confined(err) {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Child returns what a folder names so.
+func (b Base) Child(ctx context.Context, folder id.Entry, name string) (manifest.Child, bool, error) {
+	v := newView(b.Mirror)
+	if err := b.Complete(ctx, folder); err != nil && !mirror.Confined(err) {
+		return manifest.Child{}, false, err
+	}
+	c, found, err := v.cache.Child(ctx, v.w, folder, name)
+	return mirror.ChildOf(c), found && b.Stands(c), err
+}
+
+// Children returns all that a folder names, by ascending name.
+func (b Base) Children(ctx context.Context, folder id.Entry) ([]manifest.Child, error) {
+	if err := b.Complete(ctx, folder); err != nil && !mirror.Confined(err) {
+		return nil, err
+	}
+	all, err := b.Named(ctx, folder)
+	if err != nil || len(b.Workspace().Mark().Contested) == 0 {
+		return all, err
+	}
+	return slices.DeleteFunc(all, func(c manifest.Child) bool {
+		return !b.Stands(store.Child{Folder: folder, Name: c.Name, Entry: c.Entry})
+	}), nil
+}
+
+// Parent returns the place of an entry, and false if it is the root or no
+// folder that is reachable from the root names it.
+func (b Base) Parent(ctx context.Context, e id.Entry) (merge.Place, bool, error) {
+	return newView(b.Mirror).Parent(ctx, e)
 }

@@ -229,6 +229,17 @@ func (b *Batch) Stored(f *Frozen, p Piece) error {
 	return b.o.do(event{kind: evStored, number: int64(f.state.number), piece: p})
 }
 
+// Unstored says that what was noted as stored is not on the server: it is sealed
+// anew when it is taken again.
+func (b *Batch) Unstored() {
+	b.o.mu.Lock()
+	defer b.o.mu.Unlock()
+	for _, f := range b.files {
+		f.Stored = nil
+		f.state.newest().content.stored = nil
+	}
+}
+
 // Body says in which blocks the content of a file is.
 func (b *Batch) Body(f *Frozen, body manifest.FileBody) { b.bodies[f.state] = body }
 
@@ -342,10 +353,14 @@ func (b *Batch) touched() []id.Entry {
 	return all
 }
 
-// Release gives everything back: it was not committed.
+// Release gives everything back: it was not committed. It does nothing where the
+// batch has ended.
 func (b *Batch) Release() error {
 	b.o.mu.Lock()
 	defer b.o.mu.Unlock()
+	if b.o.batch != b {
+		return nil
+	}
 	return b.o.do(event{kind: evRelease})
 }
 

@@ -99,6 +99,30 @@ func (w *Workspace) namelessness() error {
 	return w.nameless
 }
 
+// Remembered returns the workspaces that this device knows of, as far as it has
+// verified them, without asking the server. Some may not be shared with the
+// user any more.
+func Remembered(ctx context.Context, s *session.Session) ([]*Workspace, error) {
+	kept, err := s.Local().State.Workspaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []*Workspace
+	for _, k := range kept {
+		w, err := open(ctx, s, k.Workspace)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, w)
+	}
+	return all, nil
+}
+
+// Open returns the workspace with an id, of which nothing may be known yet.
+func Open(ctx context.Context, s *session.Session, w id.Workspace) (*Workspace, error) {
+	return open(ctx, s, w)
+}
+
 // remembered opens the one workspace that this device knows by a name or id,
 // which saves asking for all of them. It fails with [fault.Denied] for one that
 // is not shared with the user any more; another may have its name.

@@ -242,6 +242,29 @@ func (w *Workspace) set(change func()) {
 	change()
 }
 
+// Changed returns the entries of which records behind an index of the verified
+// log made versions, each once.
+func (w *Workspace) Changed(ctx context.Context, since uint64) ([]id.Entry, error) {
+	var all []id.Entry
+	known := map[id.Entry]bool{}
+	for kept, err := range w.session.Local().State.Records(ctx, w.id, since) {
+		if err != nil {
+			return nil, err
+		}
+		step, err := decode(kept)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range versionsOf(step) {
+			if !known[v.Entry] {
+				known[v.Entry] = true
+				all = append(all, v.Entry)
+			}
+		}
+	}
+	return all, nil
+}
+
 // Behind reports whether the verified log names manifests that the cache may
 // not hold.
 func (w *Workspace) Behind() bool {

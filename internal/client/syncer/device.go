@@ -1,0 +1,282 @@
+package syncer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/client/blockcache"
+	"parsec/internal/client/content"
+	"parsec/internal/client/edit"
+	"parsec/internal/client/journal"
+	"parsec/internal/client/mirror"
+	"parsec/internal/client/overlay"
+	"parsec/internal/client/remote"
+	"parsec/internal/client/session"
+	"parsec/internal/client/workspace"
+	"parsec/internal/format/record"
+)
+
+// DeviceConfig says how the workspaces of a device are synced.
+type DeviceConfig struct {
+	Config
+	// Folder is the device's own.
+	Folder string
+	// Cache is how many bytes of blocks are kept; the block cache's default.
+	Cache int64
+	// Ignore says which names stay on this device; nil for none.
+	Ignore func(name string) bool
+}
+
+// Device syncs all workspaces of a session. Its methods may be called from many
+// goroutines.
+type Device struct {
+	session *session.Session
+	cfg     DeviceConfig
+	cache   *blockcache.Cache
+
+	// opening is held by who opens a workspace.
+	opening sync.Mutex
+	mu      sync.Mutex
+	// mu guards what follows.
+	open map[id.Workspace]*Syncer
+	// start runs a syncer, once the device runs.
+	start func(*Syncer)
+}
+
+// OpenDevice opens what the device has of its workspaces, without asking the
+// server.
+func OpenDevice(ctx context.Context, s *session.Session, cfg DeviceConfig) (*Device, error) {
+	cache, err := blockcache.Open(blockcache.Config{Dir: filepath.Join(cfg.Folder, "blocks"), Budget: cfg.Cache})
+	if err != nil {
+		return nil, err
+	}
+	d := &Device{session: s, cfg: cfg, cache: cache, open: map[id.Workspace]*Syncer{}}
+	all, err := workspace.Remembered(ctx, s)
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	for _, w := range all {
+		if _, err := d.take(w); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+	}
+	return d, nil
+}
+
+// take opens the work over a workspace's verified tree.
+func (d *Device) take(w *workspace.Workspace) (*Syncer, error) {
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	if s, ok := d.get(w.ID()); ok {
+		return s, nil
+	}
+	t := mirror.New(w)
+	store := content.Store{Server: d.session.Server(), Cache: d.cache}
+	reader := content.New(w.Place(), store, d.cfg.Transfer)
+	own := d.session.Device()
+	over, err := overlay.Open(overlay.Config{
+		Journal: journal.Config{
+			Dir: filepath.Join(d.cfg.Folder, "work", w.ID().String()),
+			Key: own.Storage, Device: own.Device, Workspace: w.ID(),
+		},
+		Root: t.Root(), Base: edit.Base{Mirror: t}, Blocks: reader, Ignore: d.cfg.Ignore, Now: d.session.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := New(t, over, store, reader, d.cfg.Config)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open[w.ID()] = s
+	if d.start != nil {
+		d.start(s)
+	}
+	return s, nil
+}
+
+func (d *Device) get(w id.Workspace) (*Syncer, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s, ok := d.open[w]
+	return s, ok
+}
+
+// Workspaces returns the workspaces that are open, by name: those that are shared
+// with the user, and those that were and have work left.
+func (d *Device) Workspaces() []*Syncer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []*Syncer
+	for _, s := range d.open {
+		if s.ws.Role() != record.RoleNone || s.over.Pending() > 0 {
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b *Syncer) int {
+		ai, bi := a.ws.ID(), b.ws.ID()
+		if c := strings.Compare(a.ws.Name(), b.ws.Name()); c != 0 {
+			return c
+		}
+		return bytes.Compare(ai[:], bi[:])
+	})
+	return all
+}
+
+// Find returns the workspace with a name or id, as this device knows it. A name
+// that two workspaces have means neither.
+func (d *Device) Find(name string) (*Syncer, error) {
+	var found []*Syncer
+	for _, s := range d.Workspaces() {
+		if s.ws.Name() == name || s.ws.ID().String() == name {
+			found = append(found, s)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, fault.WithHint(fault.Errorf(fault.NotFound, "no workspace %q", name), "`parsec workspace list` shows those you are a member of")
+	}
+	return nil, fault.WithHint(fault.Errorf(fault.Conflict, "%d workspaces are called %q", len(found), name), "use the id that `parsec workspace list` shows")
+}
+
+// Discover opens the workspaces that the server says are shared with the user.
+func (d *Device) Discover(ctx context.Context) error {
+	hints, err := d.session.Server().ListWorkspaces(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range hints {
+		if err := d.discover(ctx, h.Workspace); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Device) discover(ctx context.Context, w id.Workspace) error {
+	if _, ok := d.get(w); ok {
+		return nil
+	}
+	ws, err := workspace.Open(ctx, d.session, w)
+	if err != nil {
+		return err
+	}
+	if err := ws.PullLog(ctx); err != nil {
+		if fault.Is(err, fault.Denied) { // removed in this moment
+			return nil
+		}
+		return err
+	}
+	_, err = d.take(ws)
+	return err
+}
+
+// Run syncs all workspaces until the context ends, and those that are shared
+// with the user later.
+func (d *Device) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	start := func(s *Syncer) { group.Go(func() error { return s.Run(ctx) }) }
+	d.mu.Lock()
+	d.start = start
+	for _, s := range d.open {
+		start(s)
+	}
+	d.mu.Unlock()
+	group.Go(func() error { return d.listen(ctx) })
+	return group.Wait()
+}
+
+// listen passes on what the server says, and connects again where that ends.
+func (d *Device) listen(ctx context.Context) error {
+	cfg := d.cfg.withDefaults()
+	for failures := 0; ; failures++ {
+		// Why the stream ended, the syncers find out for themselves.
+		if connected := d.subscribe(ctx); connected {
+			failures = 0
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		most := min(cfg.FirstPause<<min(failures, 20), cfg.MostPause)
+		timer := time.NewTimer(most/2 + rand.N(most/2+1))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
+	}
+}
+
+// subscribe follows events until the stream ends, and reports whether there was
+// one. The first ones say where every log stands, so nothing is missed in between.
+func (d *Device) subscribe(ctx context.Context) (connected bool) {
+	_ = d.session.Server().Subscribe(ctx, func(e remote.Event) error {
+		if !connected {
+			connected = true
+			d.heard()
+		}
+		if e.Workspace.IsZero() {
+			return d.organizationMoved(ctx, e.Index)
+		}
+		s, ok := d.get(e.Workspace)
+		if !ok {
+			return d.discover(ctx, e.Workspace)
+		}
+		if s.ws.Log().Position().Index < e.Index {
+			s.Heard()
+		}
+		return nil
+	})
+	return connected
+}
+
+// organizationMoved pulls the organization's log: somebody may have been revoked,
+// so that a rotation is due.
+func (d *Device) organizationMoved(ctx context.Context, index uint64) error {
+	if d.session.Organization().Position().Index >= index {
+		return nil
+	}
+	if err := d.session.PullOrganization(ctx); err != nil {
+		return err
+	}
+	d.heard()
+	return nil
+}
+
+// heard tells all syncers that the server can be reached.
+func (d *Device) heard() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.open {
+		s.Heard()
+	}
+}
+
+// Close makes all work durable and closes it. Nothing may be running.
+func (d *Device) Close() error { return d.end((*overlay.Overlay).Close) }
+
+// Abandon closes the files as a kill of the process would.
+func (d *Device) Abandon() error { return d.end((*overlay.Overlay).Abandon) }
+
+func (d *Device) end(how func(*overlay.Overlay) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := d.cache.Close()
+	for _, s := range d.open {
+		err = errors.Join(err, how(s.over))
+	}
+	return err
+}
