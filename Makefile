@@ -9,10 +9,13 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 PURE := ./internal/base/... ./internal/format/... ./internal/verify/... \
 	./internal/client/list/... ./internal/client/tree/... ./internal/client/merge/... ./internal/client/enroll/...
 
+# How many runs `make soak` makes of the property that devices converge.
+RUNS ?= 10000
+
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 30s
 
-.PHONY: build demo docs test lint cross test-race test-single test-real bench fuzz generate generate-check clean
+.PHONY: build soak demo docs test lint cross test-race test-single test-real bench fuzz generate generate-check clean
 
 build: ## both programs, into bin/
 	$(GO) build -trimpath -o bin/ ./cmd/...
@@ -45,6 +48,9 @@ test-single:
 test-real:
 	@echo "== inputs as people have them: the Go source tree, 3 GiB, 10,000 files in a folder"
 	$(GO) test -tags real -run '^TestReal' ./internal/client/files
+
+soak: ## the property that devices converge, RUNS times; some two runs a second
+	$(GO) test -timeout 0 ./internal/client/convergence -rapid.checks=$(RUNS)
 
 bench: build ## the figures of docs/performance.md, on this machine
 	$(GO) run ./internal/bench -bin bin

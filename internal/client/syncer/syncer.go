@@ -94,7 +94,7 @@ func New(t *mirror.Mirror, over *overlay.Overlay, store content.Server, reader *
 	s := &Syncer{
 		cfg: cfg.withDefaults(), ws: t.Workspace(), editor: edit.New(t), over: over, store: store, content: reader,
 		heard: make(chan struct{}, 1), working: make(chan struct{}, 1),
-		told: t.Workspace().Log().Position().Index, state: Pending, since: t.Workspace().Session().Now(),
+		told: t.Workspace().Log().Position().Index, state: Pending, since: over.Now(),
 	}
 	s.limits = s.cfg.Limits
 	return s
@@ -155,7 +155,7 @@ func (s *Syncer) wait(ctx context.Context, failures int) scope {
 			most := min(s.cfg.FirstPause<<min(failures-1, 20), s.cfg.MostPause)
 			pause, changed = most/2+rand.N(most/2+1), nil
 		} else if at, ok := s.over.NextSettled(); ok {
-			pause, then = max(0, at.Sub(s.ws.Session().Now())), theWork
+			pause, then = max(0, at.Sub(s.over.Now())), theWork
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -208,7 +208,7 @@ func (s *Syncer) Finish(ctx context.Context) error {
 		if !waits {
 			return s.unfinished()
 		}
-		pause := at.Sub(s.ws.Session().Now())
+		pause := at.Sub(s.over.Now())
 		if pause > patience {
 			return s.unfinished()
 		}
@@ -251,7 +251,7 @@ func (s *Syncer) note(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err = err; s.state != state {
-		s.state, s.since = state, s.ws.Session().Now()
+		s.state, s.since = state, s.over.Now()
 	}
 }
 
@@ -294,6 +294,9 @@ func (s *Syncer) Refresh(ctx context.Context) error {
 	})
 }
 
+// nothing stands for the record of a plan that changes nothing: there is none.
+var nothing [32]byte
+
 // settle finds out what became of a record that was sent and not answered, by
 // this process or an earlier one.
 func (s *Syncer) settle(ctx context.Context) error {
@@ -301,16 +304,18 @@ func (s *Syncer) settle(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	return s.ws.Session().Exclusive(ctx, func(ctx context.Context) error {
+	return s.ws.Session().Exclusive(ctx, func(ctx context.Context) (err error) {
 		if err := s.ws.Session().Settle(ctx); err != nil {
 			return err
 		}
 		if err := s.ws.PullLog(ctx); err != nil {
 			return err
 		}
-		stands, err := s.ws.Holds(ctx, record.Digest(digest))
-		if err != nil {
-			return err
+		stands := digest == nothing // and so that is done
+		if !stands {
+			if stands, err = s.ws.Holds(ctx, record.Digest(digest)); err != nil {
+				return err
+			}
 		}
 		if !stands {
 			return b.Release()
@@ -328,7 +333,7 @@ func (s *Syncer) settle(ctx context.Context) error {
 // push commits what has settled, a batch at a time.
 func (s *Syncer) push(ctx context.Context) error {
 	for {
-		if at, ok := s.over.NextSettled(); !ok || at.After(s.ws.Session().Now()) {
+		if at, ok := s.over.NextSettled(); !ok || at.After(s.over.Now()) {
 			return nil
 		}
 		if err := s.ws.MayWrite(); err != nil {
@@ -435,7 +440,7 @@ func (s *Syncer) commit(ctx context.Context, b *overlay.Batch) error {
 		return err
 	}
 	if !intended { // nothing was left to be changed
-		if err := b.Intend(record.Digest{}, plan); err != nil {
+		if err := b.Intend(nothing, plan); err != nil {
 			return err
 		}
 	}
