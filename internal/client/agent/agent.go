@@ -26,6 +26,7 @@ import (
 	"parsec/internal/client/home"
 	"parsec/internal/client/session"
 	"parsec/internal/client/socket"
+	"parsec/internal/client/syncer"
 )
 
 // stopTime is how long an agent that is told to stop lets commands go on that
@@ -39,6 +40,8 @@ type Config struct {
 	// Short is where a private folder for the socket is made if the device's own
 	// has too long a path.
 	Short string
+	// Ignore says which names stay on this device; nil for none.
+	Ignore func(name string) bool
 	// Run runs a command that another process gave, and returns its exit status.
 	Run func(context.Context, *Agent, *socket.Call) int
 }
@@ -48,6 +51,13 @@ type Agent struct {
 	held *session.Held
 	cfg  Config
 	who  home.Holder
+
+	mu sync.Mutex
+	// mu guards what is synced, which is opened when it is first asked for.
+	syncing *syncer.Device
+	// running waits for the syncing of an agent that stays, which quit ends.
+	running sync.WaitGroup
+	quit    context.CancelFunc
 
 	server *socket.Server // nil where other processes cannot join
 	// cancel breaks off what other processes have begun.
@@ -90,6 +100,63 @@ func (a *Agent) serve(ctx context.Context) {
 	})
 }
 
+// Syncing returns the workspaces of the device with the work that is not
+// committed. An agent that stays keeps them in sync from then on; in any other
+// process that is up to the caller.
+func (a *Agent) Syncing(ctx context.Context) (*syncer.Device, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.syncing != nil {
+		return a.syncing, nil
+	}
+	d, err := syncer.OpenDevice(ctx, a.held.Session, syncer.DeviceConfig{Folder: a.held.Folder(), Ignore: a.cfg.Ignore})
+	if err != nil {
+		return nil, err
+	}
+	a.syncing = d
+	if a.cfg.Stays {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		a.quit = cancel
+		a.running.Go(func() { _ = d.Run(ctx) }) // it only ends with its context
+		a.running.Go(func() { a.publish(ctx) })
+	}
+	return d, nil
+}
+
+// publishEvery is how often an agent tells the user's other devices what it
+// verified, should nothing else have done so.
+const publishEvery = time.Hour
+
+// publish tells the user's other devices from time to time what was verified.
+func (a *Agent) publish(ctx context.Context) {
+	tick := time.NewTicker(publishEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_ = a.held.Publish(ctx) // what fails is done the next time
+		}
+	}
+}
+
+// endSyncing ends what [Agent.Syncing] began, and makes all work durable.
+func (a *Agent) endSyncing() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.syncing == nil {
+		return nil
+	}
+	if a.quit != nil {
+		a.quit()
+	}
+	a.running.Wait()
+	d := a.syncing
+	a.syncing = nil
+	return d.Close()
+}
+
 // Held returns the session and the claim to its device, for work within
 // [Agent.Do].
 func (a *Agent) Held() *session.Held { return a.held }
@@ -105,6 +172,9 @@ func (a *Agent) Do(ctx context.Context, act func(context.Context, *session.Sessi
 // Publish tells the user's other devices what was verified, if that is due. A
 // process that ends does so by [Agent.Close].
 func (a *Agent) Publish(ctx context.Context) error { return a.held.Publish(ctx) }
+
+// Stays reports whether the process holds the device until it is told to stop.
+func (a *Agent) Stays() bool { return a.cfg.Stays }
 
 // Stay holds the device until the context ends or somebody tells the agent to
 // stop.
@@ -124,8 +194,13 @@ func (a *Agent) Others() int {
 }
 
 // Drain waits until no other process has work in flight here, and then lets
-// nobody join any more. An agent that was told to stop waits only so long.
+// nobody join any more, and ends the syncing. An agent that was told to stop
+// waits only so long.
 func (a *Agent) Drain() error {
+	return errors.Join(a.drain(), a.endSyncing())
+}
+
+func (a *Agent) drain() error {
 	if a.server == nil {
 		return nil
 	}

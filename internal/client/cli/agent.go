@@ -36,9 +36,10 @@ func (r *run) agentCommand() *cobra.Command {
 	var log string
 	c := &cobra.Command{
 		Use:   "agent",
-		Short: "Hold the device open, so that other commands need no password",
+		Short: "Hold the device open, and keep its workspaces in sync",
 		Long: `Holds the chosen device open until it is told to stop: by Ctrl-C, by SIGTERM, or
-by ` + "`parsec agent stop`" + `. Meanwhile every other command of yours on this device
+by ` + "`parsec agent stop`" + `. It keeps all workspaces in sync with the server, and goes
+on by itself when the server was away. Meanwhile every other command of yours on this device
 runs in this process, with its own terminal and in its own folder. It needs no
 password, as with ssh-agent: whoever can run programs as you can use the device.
 
@@ -79,6 +80,9 @@ func (r *run) runAgent(c *cobra.Command, background bool, log string) error {
 	a, err := r.Claim(ctx, p, f, agent.Config{Stays: true}, alone)
 	if err != nil {
 		return err
+	}
+	if _, err := a.Syncing(ctx); err != nil {
+		return r.Release(ctx, a, err)
 	}
 	events := slog.New(slog.NewTextHandler(to, nil))
 	events.Info("ready", "process", os.Getpid(), "device", f.Device)

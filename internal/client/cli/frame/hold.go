@@ -56,6 +56,19 @@ func (r *Run) With(c *cobra.Command, act func(context.Context, *session.Session)
 	return r.Release(c.Context(), a, a.Do(c.Context(), act))
 }
 
+// WithAgent calls act with what holds the chosen device, as [Run.With] does, but
+// asks the server for nothing before: act works offline too.
+func (r *Run) WithAgent(c *cobra.Command, act func(context.Context, *agent.Agent) error) error {
+	if r.agent != nil {
+		return act(c.Context(), r.agent)
+	}
+	a, err := r.hold(c)
+	if err != nil {
+		return err
+	}
+	return r.Release(c.Context(), a, act(c.Context(), a))
+}
+
 // Release gives a device back, once no other process has work in flight here.
 func (r *Run) Release(ctx context.Context, a *agent.Agent, err error) error {
 	if n := a.Others(); n > 0 {
