@@ -56,9 +56,14 @@ func (o *Overlay) apply(e event) error {
 	case evRemove:
 		o.applyRemove(n, e)
 	case evMove:
-		return o.applyMove(n, e)
+		if err := o.applyMove(n, e); err != nil {
+			return err
+		}
 	case evLost:
 		o.applyLost(n, e)
+	}
+	if len(o.ops) == o.dead && o.batch == nil {
+		clear(o.times) // what was done and undone leaves no trace, here as elsewhere
 	}
 	return nil
 }
