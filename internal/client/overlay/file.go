@@ -262,6 +262,7 @@ func (f *File) Flush() error {
 	if err != nil {
 		return err
 	}
+	f.o.tell() // it has settled, maybe while somebody waits for that
 	return f.o.Flush()
 }
 
