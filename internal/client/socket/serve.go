@@ -290,7 +290,18 @@ func (w *web) take(ctx context.Context, c *net.UnixConn) {
 	_ = c.Close()
 }
 
-func (w *web) close() { _ = w.server.Close() }
+// close ends the connections. An answer that is being written is written first:
+// it may be that to the request which ends the process.
+func (w *web) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	if w.server.Shutdown(ctx) != nil {
+		_ = w.server.Close()
+	}
+}
+
+// answerTime is how long answers may take to be written when all else has ended.
+const answerTime = time.Second
 
 // Accept implements [net.Listener].
 func (w *web) Accept() (net.Conn, error) {

@@ -454,6 +454,32 @@ func takeAndDie(t *testing.T, folder string) func() error {
 	}
 }
 
+func TestTheAnswerToTheLastRequestArrives(t *testing.T) {
+	for range 50 {
+		folder := t.TempDir()
+		last := make(chan struct{})
+		s := serve(t, folder, socket.Handlers{API: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			close(last)
+			fmt.Fprint(w, strings.Repeat("here", 1<<10))
+		})})
+		var ending errgroup.Group
+		ending.Go(func() error { <-last; s.end(); return nil })
+		client := socket.Client(folder)
+		answer, err := client.Get("http://agent/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(answer.Body)
+		if answer.Body.Close(); err != nil || len(said) != 4<<10 {
+			t.Fatalf("%d bytes, %v", len(said), err)
+		}
+		client.CloseIdleConnections()
+		if err := ending.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestTheAPIRefusesWhatAPageSends(t *testing.T) {
 	folder := t.TempDir()
 	serve(t, folder, socket.Handlers{API: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "here") })})
