@@ -38,10 +38,11 @@ func (r *run) agentCommand() *cobra.Command {
 		Use:   "agent",
 		Short: "Hold the device open, and keep its workspaces in sync",
 		Long: `Holds the chosen device open until it is told to stop: by Ctrl-C, by SIGTERM, or
-by ` + "`parsec agent stop`" + `. It keeps all workspaces in sync with the server, and goes
-on by itself when the server was away. Meanwhile every other command of yours on this device
-runs in this process, with its own terminal and in its own folder. It needs no
-password, as with ssh-agent: whoever can run programs as you can use the device.
+by ` + "`parsec agent stop`" + `. It keeps all workspaces in sync with the server, and
+goes on by itself when the server was away. Meanwhile every other command of
+yours on this device runs in this process, with its own terminal and in its own
+folder. It needs no password, as with ssh-agent: whoever can run programs as you
+can use the device.
 
 A command that finds another one at work joins that in the same way, so commands
 never get into each other's way, with or without an agent.

@@ -22,8 +22,10 @@ func (r *run) sync() *cobra.Command {
 		Use:   "sync [WORKSPACE:]...",
 		Short: "Push and pull now",
 		Long: `Sends what this device has and the server does not, and fetches what others
-wrote: in all workspaces, or in those that are named. What is still being written
-is left for later; with --wait the command ends when nothing is left to do.`,
+wrote: in all workspaces, or in those that are named. What is still being
+written is left for later; with --wait the command ends when nothing is left to
+do.`,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			return r.WithAgent(c, func(ctx context.Context, a *agent.Agent) error { return r.syncNow(ctx, a, args, wait) })
 		},
