@@ -19,6 +19,7 @@ import (
 	"parsec/internal/format/pack"
 	"parsec/internal/format/record"
 	"parsec/internal/server/servertest"
+	"parsec/internal/services"
 	"parsec/internal/verify/verifytest"
 )
 
@@ -37,11 +38,13 @@ type studio struct {
 	t   *testing.T
 	dir string
 	// args are the server's, beside where it listens.
-	args    []string
-	server  *process
-	kit     *verifytest.Kit
-	w       *verifytest.Workspace
-	writers []*verifytest.Device
+	args []string
+	// database is the URL of a PostgreSQL database; empty for an embedded one.
+	database string
+	server   *process
+	kit      *verifytest.Kit
+	w        *verifytest.Workspace
+	writers  []*verifytest.Device
 
 	mu sync.Mutex // guards all, and the kit
 	// all is what was sent.
@@ -49,7 +52,19 @@ type studio struct {
 }
 
 func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
-	s := &studio{t: t, dir: t.TempDir()}
+	for name, database := range databases(t) {
+		t.Run(name, func(t *testing.T) { survives(&studio{t: t, dir: t.TempDir(), database: database}) })
+	}
+}
+
+// databases returns the URLs of an embedded database and one of PostgreSQL.
+func databases(t *testing.T) map[string]string {
+	t.Helper()
+	return map[string]string{"with an embedded database": "", "with PostgreSQL": services.Postgres(t)}
+}
+
+func survives(s *studio) {
+	t := s.t
 	s.start()
 	s.found(4)
 	for round := range 5 {
@@ -65,7 +80,7 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 func (s *studio) start() {
 	s.t.Helper()
 	var err error
-	if s.server, err = start(s.dir, nil, append([]string{"--listen", "127.0.0.1:0"}, s.args...)...); err != nil {
+	if s.server, err = start(s.dir, nil, append([]string{"--listen", "127.0.0.1:0", "--database", s.database}, s.args...)...); err != nil {
 		s.t.Fatal(err)
 	}
 }
