@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"net/url"
@@ -96,7 +95,7 @@ func TestAServerStartsWithoutItsObjectStoreAndSaysSo(t *testing.T) {
 		if _, err := p.end(syscall.SIGTERM); err != nil {
 			t.Error(err)
 		}
-		log := p.Stderr.(*bytes.Buffer).String()
+		log := p.log.String()
 		if strings.Contains(log, "object store does not answer") != says || strings.Contains(log, "whisper") {
 			t.Errorf("its log:\n%s", log)
 		}
