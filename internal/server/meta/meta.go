@@ -100,4 +100,5 @@ type Tx interface {
 	Blocks() Blocks
 	Grants() Grants
 	Invitations() Invitations
+	Placements() Placements
 }

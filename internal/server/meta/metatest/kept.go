@@ -25,6 +25,14 @@ func Kept(t *testing.T, open meta.Store) {
 	}
 	s.read(t, func(tx meta.Tx) error { return keptOrganization(t, tx, o) })
 	s.read(t, func(tx meta.Tx) error { return keptWorkspace(t, tx, w) })
+	s.read(t, func(tx meta.Tx) error {
+		placed, err := tx.Placements().List(meta.PackKey{}, 10)
+		same(t, "placements", placed, []meta.Placement{{
+			Key:  meta.PackKey{Organization: o.Fingerprint, Workspace: w.ID, Pack: id.Pack(repeat(16, 16))},
+			Size: 30, Data: 1, Stores: []meta.StoreID{1},
+		}})
+		return err
+	})
 	same(t, "stats", s.stats(t, 1), meta.Stats{
 		Users: 2, ActiveUsers: 1, Workspaces: 1, Records: 2, Manifests: 2, ManifestBytes: 13, Blocks: 2, BlockBytes: 30, Packs: 1,
 	})

@@ -52,6 +52,7 @@ func Run(t *testing.T, a Adapter) {
 		{"Entries", entries},
 		{"Blocks", blocks},
 		{"Grants", grants},
+		{"Placements", placements},
 		{"Kill", kill},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, a) })

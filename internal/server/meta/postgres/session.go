@@ -262,3 +262,4 @@ func (t tx) Entries() meta.Entries             { return entries{t.s} }
 func (t tx) Blocks() meta.Blocks               { return blocks{t.s} }
 func (t tx) Grants() meta.Grants               { return grants{t.s} }
 func (t tx) Invitations() meta.Invitations     { return invitations{t.s} }
+func (t tx) Placements() meta.Placements       { return placements{t.s} }

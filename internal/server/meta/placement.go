@@ -1,0 +1,61 @@
+package meta
+
+import "parsec/internal/base/id"
+
+// StoreID is the number by which placements know an object store. It is given
+// when the store is first registered, begins with 1, and is never given again.
+type StoreID int64
+
+// PackKey names a pack as the object stores do. Placements lead with the
+// organization's fingerprint and not with its key: a redundancy layer knows
+// no other.
+type PackKey struct {
+	Organization id.Fingerprint
+	Workspace    id.Workspace
+	Pack         id.Pack
+}
+
+// Placement says how a pack lies in the object stores.
+type Placement struct {
+	Key PackKey
+	// Size is that of the pack, in bytes.
+	Size int64
+	// Data is in how many parts the pack was cut, and Parity how many further
+	// parts there are, of which as many may be lost.
+	Data, Parity int
+	// Stores are those that hold the parts, one for each.
+	Stores []StoreID
+	// Sums are the checksums of the parts' chunks; opaque here. They are empty
+	// where the pack was stored before there were placements.
+	Sums []byte
+}
+
+// Repair is a part of a pack that its store does not hold, or holds wrong.
+type Repair struct {
+	Key   PackKey
+	Store StoreID
+}
+
+// Placements say where packs lie, and what of them is to be repaired.
+type Placements interface {
+	// Register returns the number of the store with a name, which it gives to
+	// one that is new.
+	Register(name string) (StoreID, error)
+	// Add adds a placement, unless the pack has one, and returns what the
+	// pack has.
+	Add(p Placement) (Placement, error)
+	// Get returns a pack's placement.
+	Get(key PackKey) (Placement, error)
+	// Remove removes a pack's placement and its repairs, if there are any.
+	Remove(key PackKey) error
+	// List returns the placements behind after, by ascending key, at most
+	// limit of them. It begins with the zero key.
+	List(after PackKey, limit int) ([]Placement, error)
+	// Queue adds repairs, unless they are queued.
+	Queue(repairs []Repair) error
+	// Queued returns the repairs behind after, by ascending key and store, at
+	// most limit of them.
+	Queued(after Repair, limit int) ([]Repair, error)
+	// Done removes a repair, if it is queued.
+	Done(r Repair) error
+}
