@@ -33,8 +33,10 @@ type Console struct {
 	out, err *os.File
 	// ask asks the person where the terminal is another process'; else nil.
 	ask Ask
-	// closed ends reads; nil where the process ends instead.
-	closed chan struct{}
+	// closed ends reads, and reading is held by each; nil where the process ends
+	// instead.
+	closed  chan struct{}
+	reading *sync.Mutex
 	// Quiet leaves out notes and progress, but no warning.
 	Quiet bool
 }
@@ -53,23 +55,28 @@ type Ask func(ctx context.Context, prompt string, hidden bool) ([]byte, error)
 // otherwise, since the system would stop a process that is not in front.
 func NewFor(in, out, err *os.File, ask Ask) *Console {
 	c := New(in, out, err)
-	c.ask, c.closed = ask, make(chan struct{})
-	c.lines = bufio.NewReader(patient{in, c.closed})
+	c.ask, c.closed, c.reading = ask, make(chan struct{}), new(sync.Mutex)
+	c.lines = bufio.NewReader(patient{in, c.closed, c.reading})
 	if ask != nil {
 		c.lines = bufio.NewReader(typed{ask})
 	}
 	return c
 }
 
-// Close ends the reads that [NewFor]'s console left behind. Its streams stay
-// their owner's.
-func (c *Console) Close() { close(c.closed) }
+// Close ends the reads that [NewFor]'s console left behind, and waits for them.
+// Its streams stay their owner's, who may close them then.
+func (c *Console) Close() {
+	close(c.closed)
+	c.reading.Lock()
+	defer c.reading.Unlock()
+}
 
 // patient reads a file, if something is there, until it is closed: in a process
 // that goes on, no read may be left behind in a pipe that nobody writes to.
 type patient struct {
-	file   *os.File
-	closed <-chan struct{}
+	file    *os.File
+	closed  <-chan struct{}
+	reading *sync.Mutex
 }
 
 // readTime is how long a read waits before it looks whether it is still wanted.
@@ -78,19 +85,27 @@ const readTime = 250 * time.Millisecond
 // Read implements [io.Reader].
 func (p patient) Read(b []byte) (int, error) {
 	for {
-		select {
-		case <-p.closed:
-			return 0, os.ErrClosed
-		default:
-		}
-		ready, err := readable(p.file, readTime)
-		if err != nil {
-			return 0, err
-		}
-		if ready {
-			return p.file.Read(b)
+		if n, done, err := p.try(b); done {
+			return n, err
 		}
 	}
+}
+
+// try reads if something is there, and else waits a while for that.
+func (p patient) try(b []byte) (n int, done bool, err error) {
+	p.reading.Lock()
+	defer p.reading.Unlock()
+	select {
+	case <-p.closed:
+		return 0, true, os.ErrClosed
+	default:
+	}
+	ready, err := readable(p.file, readTime)
+	if err != nil || !ready {
+		return 0, err != nil, err
+	}
+	n, err = p.file.Read(b)
+	return n, true, err
 }
 
 // typed is what a person types, line by line.
