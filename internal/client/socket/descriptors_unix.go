@@ -25,8 +25,8 @@ func sendFiles(c *net.UnixConn, data []byte, files [streams]*os.File) error {
 		fds[i] = int(f.Fd())
 	}
 	n, _, err := c.WriteMsgUnix(data, unix.UnixRights(fds[:]...), nil)
-	if err != nil {
-		return err
+	if err != nil || n == len(data) {
+		return err // a write of nothing fails too, where the other side has ended already
 	}
 	_, err = c.Write(data[n:])
 	return err
