@@ -205,8 +205,8 @@ func (r *Reader) keep(b id.Block, plain []byte) {
 // load gets blocks, those that others fetch already from them. It returns what
 // it got, also beside an error.
 func (r *Reader) load(ctx context.Context, refs []manifest.Ref) (map[id.Block][]byte, error) {
-	mine, others := r.begin(refs)
 	got := map[id.Block][]byte{}
+	mine, others := r.begin(refs, got)
 	var mu sync.Mutex // guards got
 	err := r.download(ctx, mine, func(b id.Block, plain []byte) {
 		mu.Lock()
@@ -246,13 +246,17 @@ func (r *Reader) again(ctx context.Context, refs []manifest.Ref, got map[id.Bloc
 	})
 }
 
-// begin divides blocks into those that the caller fetches and those that
-// others do.
-func (r *Reader) begin(refs []manifest.Ref) (mine []manifest.Ref, others map[id.Block]*loading) {
+// begin divides blocks into those that the caller fetches, those that others do,
+// and those that came meanwhile, which it adds to got.
+func (r *Reader) begin(refs []manifest.Ref, got map[id.Block][]byte) (mine []manifest.Ref, others map[id.Block]*loading) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	others = map[id.Block]*loading{}
 	for _, ref := range refs {
+		if plain, ok := r.plain[ref.ID]; ok {
+			got[ref.ID] = plain
+			continue
+		}
 		if l, ok := r.loading[ref.ID]; ok {
 			others[ref.ID] = l
 			continue
