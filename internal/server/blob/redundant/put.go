@@ -1,0 +1,135 @@
+package redundant
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/server/blob"
+	"parsec/internal/server/meta"
+)
+
+// Put implements [blob.Store].
+func (s *Store) Put(ctx context.Context, key blob.Key, content [][]byte) error {
+	const what = "store pack"
+	p, row, err := s.begin(ctx, key, content)
+	if err != nil {
+		return fault.Errorf(kindOf(ctx, err), "%s: %w", what, err)
+	}
+	errs := s.putParts(ctx, row, p)
+	var missing []meta.Repair
+	for i, err := range errs {
+		if err != nil {
+			missing = append(missing, meta.Repair{Key: row.Key, Store: row.Stores[i]})
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	if stored := len(errs) - len(missing); stored < s.needed(row) {
+		err := verdict(ctx, errs)
+		return fault.Errorf(fault.KindOf(err), "%s: %d of %d parts stored, %d needed: %w", what, stored, len(errs), s.needed(row), err)
+	}
+	if err := s.queue(ctx, missing); err != nil {
+		return fault.Errorf(fault.KindOf(err), "%s: queue repair: %w", what, err)
+	}
+	return nil
+}
+
+// needed returns how many parts of a pack must be stored.
+func (s *Store) needed(row meta.Placement) int {
+	if row.Data != s.c.Layout.Data || len(row.Stores) != s.c.Layout.Parts() {
+		return len(row.Stores) // it was placed under another layout
+	}
+	return s.c.Quorum
+}
+
+func (s *Store) queue(ctx context.Context, repairs []meta.Repair) error {
+	return s.rows.Write(ctx, func(tx meta.Tx) error { return tx.Placements().Queue(repairs) })
+}
+
+// begin cuts a pack and writes its row. Where there is a row already, it has
+// to be of the same content.
+func (s *Store) begin(ctx context.Context, key blob.Key, content [][]byte) (p parts, row meta.Placement, err error) {
+	if err := ctx.Err(); err != nil {
+		return p, row, err
+	}
+	l := s.c.Layout
+	if p, err = s.cut(l, content); err != nil {
+		return p, row, err
+	}
+	want := meta.Placement{Key: packKey(key), Size: p.size, Data: l.Data, Parity: l.Parity, Stores: s.chosen(key.Pack), Sums: p.sums}
+	err = s.rows.Write(ctx, func(tx meta.Tx) (err error) {
+		row, err = tx.Placements().Add(want)
+		return err
+	})
+	if err != nil {
+		return p, row, err
+	}
+	if was := (Layout{Data: row.Data, Parity: row.Parity}); was != l {
+		if p, err = s.cut(was, content); err != nil {
+			return p, row, err
+		}
+	}
+	if row.Size != p.size || len(row.Sums) > 0 && !bytes.Equal(row.Sums, p.sums) {
+		return p, row, fault.Errorf(fault.Conflict, "another content is stored under this name")
+	}
+	return p, row, nil
+}
+
+// putParts stores all parts at once, and returns how each went. Once there
+// are enough of them the others have a moment left.
+func (s *Store) putParts(ctx context.Context, row meta.Placement, p parts) []error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		part int
+		err  error
+	}
+	results := make(chan result, len(row.Stores))
+	for i, number := range row.Stores {
+		s.running.Go(func() { results <- result{i, s.putPart(ctx, row, number, p.pieces[i])} })
+	}
+	errs, stored := make([]error, len(row.Stores)), 0
+	var grace <-chan time.Time
+	// All are waited for, since they read what is the caller's.
+	for left := len(errs); left > 0; {
+		select {
+		case r := <-results:
+			left--
+			if errs[r.part] = r.err; r.err == nil {
+				stored++
+			}
+		case <-grace:
+			cancel()
+		}
+		if grace == nil && stored >= s.needed(row) {
+			timer := time.NewTimer(s.c.Grace)
+			defer timer.Stop()
+			grace = timer.C
+		}
+	}
+	return errs
+}
+
+// putPart stores one part. What else is there under its name is not what the
+// row says, and gives way.
+func (s *Store) putPart(ctx context.Context, row meta.Placement, number meta.StoreID, pieces [][]byte) error {
+	m, err := s.member(number)
+	if err != nil {
+		return err
+	}
+	if m.rests() && s.needed(row) < len(row.Stores) {
+		return m.named(fault.Errorf(fault.Unreachable, "it failed a moment ago"))
+	}
+	key := blobKey(row.Key)
+	err = m.Store.Put(ctx, key, pieces)
+	if fault.Is(err, fault.Conflict) && len(row.Sums) > 0 {
+		if err = m.Store.Delete(ctx, key); err == nil {
+			err = m.Store.Put(ctx, key, pieces)
+		}
+	}
+	m.note(err)
+	return m.named(err)
+}

@@ -1,0 +1,270 @@
+// Package redundant is a store made of several stores, so that what it holds
+// survives the loss of some. It implements package blob over stores of any
+// kind.
+//
+// A pack is cut into parts, one for each store that holds it: as many data
+// parts as the layout says, one behind the other, and as many parity parts,
+// of which each stands in for any data part that is lost. With one data part
+// they are all copies of the pack: a mirror. With no parity part there is no
+// redundancy, and packs are spread over the stores: a stripe.
+//
+// Where a pack lies is a row in the metadata store, with a checksum for each
+// chunk of each part. The row is written before the parts, so a part without
+// a row does not come about, and a row whose parts were never all stored is
+// a pack that is not there. Every byte that is read is checked; a store that
+// is dead, slow or lying is read around, and what it lacks is queued, durably,
+// and mended by [Store.Run].
+//
+// A pack is stored once all its parts are, or, with a write quorum, as many
+// as the operator allows, and then what is missing is in the queue before the
+// pack is acknowledged.
+package redundant
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/klauspost/reedsolomon"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/server/blob"
+	"parsec/internal/server/meta"
+)
+
+var _ blob.Store = (*Store)(nil)
+
+// Member is one of the stores.
+type Member struct {
+	// ID is the number under which it is registered.
+	ID meta.StoreID
+	// Name is what people are told; it holds no credentials.
+	Name  string
+	Store blob.Store
+}
+
+// Config is how packs are kept. A zero field means the default beside it.
+type Config struct {
+	Layout Layout
+	// Quorum is how many parts must be stored before a pack is acknowledged;
+	// default all of them.
+	Quorum int
+	// Hedge is how long a read waits for a store before it asks another one
+	// too; default 300 ms, longer than a store at work takes for a window.
+	Hedge time.Duration
+	// Grace is how long a write with a quorum waits for the stores that are
+	// missing from it; default 2 s.
+	Grace time.Duration
+	// Rest is how long a store that failed is asked last, and is not written
+	// to where the quorum does without; default 10 s.
+	Rest time.Duration
+	// Every is how often the queue of repairs is worked through; default 30 s.
+	Every time.Duration
+	// Now is the clock; default [time.Now].
+	Now func() time.Time
+	// Log is told of repairs.
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{{&c.Hedge, 300 * time.Millisecond}, {&c.Grace, 2 * time.Second}, {&c.Rest, 10 * time.Second}, {&c.Every, 30 * time.Second}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	if c.Quorum == 0 {
+		c.Quorum = c.Layout.Parts()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Store is a store over others. It is safe for concurrent use.
+type Store struct {
+	members []*member
+	rows    meta.Store
+	c       Config
+	codec   reedsolomon.Encoder // that of the layout; nil where parts are copies
+	// noticed has what reads found missing or wrong. What does not fit is
+	// found again by the next read.
+	noticed chan meta.Repair
+	running sync.WaitGroup // reads that were overtaken
+}
+
+// New returns a store over others, which it closes, and a metadata store,
+// which stays the caller's. Without [Store.Run] nothing is repaired.
+func New(rows meta.Store, members []Member, c Config) (*Store, error) {
+	c = c.withDefaults()
+	if err := c.validate(len(members)); err != nil {
+		return nil, err
+	}
+	s := &Store{rows: rows, c: c, noticed: make(chan meta.Repair, 1000)}
+	for _, m := range members {
+		s.members = append(s.members, &member{Member: m, now: c.Now, rest: c.Rest})
+	}
+	var err error
+	s.codec, err = codec(c.Layout)
+	return s, err
+}
+
+func (c Config) validate(stores int) error {
+	if err := c.Layout.Validate(stores); err != nil {
+		return err
+	}
+	if c.Quorum < c.Layout.Data || c.Quorum > c.Layout.Parts() {
+		return fault.Errorf(fault.Usage, "write quorum %d: want %d to %d", c.Quorum, c.Layout.Data, c.Layout.Parts())
+	}
+	return nil
+}
+
+// member returns the store with a number. One that is gone fails every call.
+func (s *Store) member(number meta.StoreID) (*member, error) {
+	for _, m := range s.members {
+		if m.ID == number {
+			return m, nil
+		}
+	}
+	return nil, fault.Errorf(fault.Unreachable, "store %d is not among the stores", number)
+}
+
+func packKey(key blob.Key) meta.PackKey {
+	return meta.PackKey{Organization: key.Organization, Workspace: key.Workspace, Pack: key.Pack}
+}
+
+func blobKey(key meta.PackKey) blob.Key {
+	return blob.Key{Scope: blob.Scope{Organization: key.Organization, Workspace: key.Workspace}, Pack: key.Pack}
+}
+
+// place returns a pack's row.
+func (s *Store) place(ctx context.Context, key blob.Key) (row meta.Placement, err error) {
+	err = s.rows.Read(ctx, func(tx meta.Tx) error {
+		row, err = tx.Placements().Get(packKey(key))
+		return err
+	})
+	return row, err
+}
+
+// Size implements [blob.Store]. Where there is no such pack it still asks
+// whether enough stores answer.
+func (s *Store) Size(ctx context.Context, key blob.Key) (int64, error) {
+	const what = "find pack"
+	row, err := s.place(ctx, key)
+	if fault.Is(err, fault.NotFound) {
+		row, err = meta.Placement{Data: s.c.Layout.Data, Stores: s.chosen(key.Pack)}, nil
+	}
+	if err != nil {
+		return 0, fault.Errorf(fault.KindOf(err), "%s: %w", what, err)
+	}
+	errs := s.each(row.Stores, func(m *member) error { _, err := m.Store.Size(ctx, key); return err })
+	here, absent := 0, 0
+	for _, err := range errs {
+		if err == nil {
+			here++
+		} else if fault.Is(err, fault.NotFound) {
+			absent++
+		}
+	}
+	switch {
+	case here >= row.Data:
+		return row.Size, nil
+	case len(errs)-absent < row.Data:
+		return 0, fault.Errorf(fault.NotFound, "%s: there is none", what)
+	}
+	err = verdict(ctx, errs)
+	return 0, fault.Errorf(fault.KindOf(err), "%s: %w", what, err)
+}
+
+// each calls every store at once, and returns how each call went.
+func (s *Store) each(stores []meta.StoreID, call func(*member) error) []error {
+	errs := make([]error, len(stores))
+	var all sync.WaitGroup
+	for i, number := range stores {
+		m, err := s.member(number)
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		all.Go(func() { errs[i] = m.named(call(m)) })
+	}
+	all.Wait()
+	return errs
+}
+
+// Delete implements [blob.Store]. The row goes last, so that a call that
+// failed can be repeated.
+func (s *Store) Delete(ctx context.Context, key blob.Key) error {
+	const what = "remove pack"
+	row, err := s.place(ctx, key)
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err == nil {
+		err = errors.Join(s.each(row.Stores, func(m *member) error { return m.Store.Delete(ctx, key) })...)
+	}
+	if err == nil {
+		err = s.rows.Write(ctx, func(tx meta.Tx) error { return tx.Placements().Remove(row.Key) })
+	}
+	if err != nil {
+		return fault.Errorf(kindOf(ctx, err), "%s: %w", what, err)
+	}
+	return nil
+}
+
+// Close implements [blob.Store].
+func (s *Store) Close() error {
+	s.running.Wait()
+	var errs []error
+	for _, m := range s.members {
+		errs = append(errs, m.named(m.Store.Close()))
+	}
+	return errors.Join(errs...)
+}
+
+// kindOf returns the kind of an error, which is canceled once ctx has ended.
+func kindOf(ctx context.Context, err error) fault.Kind {
+	if ctx.Err() != nil {
+		return fault.Canceled
+	}
+	return fault.KindOf(err)
+}
+
+// verdict says what several failures come to: what was not there for a store
+// that answered may be there with one that did not.
+func verdict(ctx context.Context, errs []error) error {
+	if ctx.Err() != nil {
+		return fault.Errorf(fault.Canceled, "%w", context.Cause(ctx))
+	}
+	var missing error
+	for _, err := range errs {
+		switch {
+		case err == nil:
+		case fault.Is(err, fault.NotFound):
+			missing = err
+		default:
+			return err
+		}
+	}
+	return missing
+}
+
+// chosen returns the stores for the parts of a new pack: a run of them that
+// begins anywhere, so that load spreads.
+func (s *Store) chosen(p id.Pack) []meta.StoreID {
+	begin := int(p[0])<<8 | int(p[1])
+	var numbers []meta.StoreID
+	for i := range s.c.Layout.Parts() {
+		numbers = append(numbers, s.members[(begin+i)%len(s.members)].ID)
+	}
+	return numbers
+}
