@@ -162,8 +162,8 @@ func (o *Overlay) settles(p *op, now time.Time) time.Time {
 // NextSettled returns when there will be something to take, and false if
 // nothing waits.
 func (o *Overlay) NextSettled() (at time.Time, ok bool) {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
+	o.mu.Lock() // held shared, contents may be written to
+	defer o.mu.Unlock()
 	now := o.now()
 	h := newHeld()
 	for _, p := range o.ops {
