@@ -30,6 +30,7 @@ import (
 	"parsec/internal/server"
 	"parsec/internal/server/admin"
 	"parsec/internal/server/blob"
+	"parsec/internal/server/blob/redundant"
 	"parsec/internal/server/certificate"
 	"parsec/internal/server/meta"
 	"parsec/internal/server/metrics"
@@ -47,6 +48,8 @@ const (
 type options struct {
 	listen, data, database, publicURL string
 	stores, proxies                   []string
+	redundancy                        string
+	writeQuorum                       int
 	certificate, key                  string
 	insecure, verbose                 bool
 	logFormat, proxyHeader            string
@@ -94,7 +97,9 @@ standard error. SIGTERM and SIGINT finish what is in flight.`,
 func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.listen, "listen", defaultListen, "`address` to listen on; port 0 chooses a free one")
 	o.whereFlags(f)
-	f.StringArrayVar(&o.stores, "store", nil, "object store `URL`: file:DIR, s3://KEY:SECRET@HOST/BUCKET or swift://USER:KEY@HOST/CONTAINER?auth=v1 (default file:DATA/blocks)")
+	f.StringArrayVar(&o.stores, "store", nil, "object store `URL`: file:DIR, s3://KEY:SECRET@HOST/BUCKET or swift://USER:KEY@HOST/CONTAINER?auth=v1; may be repeated, see --redundancy (default file:DATA/blocks)")
+	f.StringVar(&o.redundancy, "redundancy", "", "`how` several stores go together: mirror, stripe or erasure:K+M")
+	f.IntVar(&o.writeQuorum, "write-quorum", 0, "`number` of parts of a pack that must be stored, the others being repaired later (default all)")
 	f.StringVar(&o.publicURL, "public-url", "", "`URL` under which clients find the server (default: the address it listens on)")
 	f.StringVar(&o.certificate, "tls-cert", "", "`file` with the TLS certificate chain, in PEM")
 	f.StringVar(&o.key, "tls-key", "", "`file` with its private key, in PEM")
@@ -143,6 +148,15 @@ func (o options) settle(stderr io.Writer) (s settled, err error) {
 	return s, err
 }
 
+// watch returns what has the operations of a store counted, where somebody
+// asks for the figures.
+func (o options) watch(figures *metrics.Metrics) func(string, blob.Store) blob.Store {
+	if o.metricsListen == "" {
+		return func(_ string, s blob.Store) blob.Store { return s }
+	}
+	return figures.Store
+}
+
 // secure returns how the server speaks TLS; nil where it does not.
 func (s settled) secure() *tls.Config {
 	switch {
@@ -169,7 +183,8 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	if err != nil {
 		return err
 	}
-	store, blobs, err := how.where.open(ctx)
+	figures := metrics.New(version())
+	store, blobs, repairs, err := how.where.open(ctx, how.log, o.watch(figures))
 	if err != nil {
 		return err
 	}
@@ -190,9 +205,8 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	if c.PublicURL == "" {
 		c.PublicURL = address
 	}
-	figures := metrics.New(version())
 	if o.metricsListen != "" {
-		c.Observer, blobs = figures, figures.Store(shownStore(o.storeURLs()[0]), blobs)
+		c.Observer = figures
 	}
 	handler := server.New(store, blobs, how.log, c)
 	figures.Watch(handler)
@@ -203,12 +217,12 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	fmt.Fprintln(stdout, "listening on "+address)
 	how.log.InfoContext(ctx, "started", "version", version(), "address", address, "public_url", c.PublicURL, "data", o.data)
 	defer func() { how.log.InfoContext(ctx, "stopped") }()
-	return how.work(ctx, handler, l, figures, asked)
+	return how.work(ctx, handler, l, figures, asked, repairs)
 }
 
 // work runs the server and what stands beside it until the context ends, or
 // one of them fails.
-func (s settled) work(ctx context.Context, handler *server.Server, l net.Listener, figures *metrics.Metrics, asked net.Listener) error {
+func (s settled) work(ctx context.Context, handler *server.Server, l net.Listener, figures *metrics.Metrics, asked net.Listener, repairs *redundant.Store) error {
 	group, ctx := errgroup.WithContext(ctx)
 	secure := s.secure()
 	if s.pair != nil {
@@ -219,6 +233,9 @@ func (s settled) work(ctx context.Context, handler *server.Server, l net.Listene
 	}
 	if asked != nil {
 		group.Go(func() error { return serveMetrics(ctx, asked, figures, s.log) })
+	}
+	if repairs != nil {
+		group.Go(func() error { return repairs.Run(ctx) })
 	}
 	group.Go(func() error { return handler.Serve(ctx, l, secure) })
 	return group.Wait()
@@ -374,40 +391,121 @@ func adminToken(path string) (string, error) {
 	return token, nil
 }
 
-// places is where the stores are: the database, and the URL of the object store.
+// places is where the stores are: the database, the URLs of the object stores,
+// and how these go together.
 type places struct {
+	data     string
 	database database
-	blocks   string
+	blocks   []string
+	how      redundant.Config
 }
 
 // places returns where the flags say that the stores are.
 func (o options) places() (p places, err error) {
-	p.blocks = "file:" + filepath.Join(o.data, "blocks")
+	p.data, p.blocks = o.data, o.storeURLs()
 	if p.database, err = parseDatabase(o.database, o.data); err != nil {
 		return p, err
 	}
-	switch len(o.stores) {
-	case 0:
-	case 1:
-		p.blocks = o.stores[0]
-		_, err = parseStore(p.blocks)
-	default:
-		err = fault.Errorf(fault.Usage, "%d object stores, this version works with one", len(o.stores))
+	seen := map[string]bool{}
+	for _, text := range p.blocks {
+		if _, err := parseStore(text); err != nil {
+			return p, err
+		}
+		if name := storeName(text, o.data); seen[name] {
+			return p, fault.Errorf(fault.Usage, "store %s is given twice", name)
+		} else {
+			seen[name] = true
+		}
 	}
-	return p, err
+	if p.how.Layout, err = redundant.ParseLayout(o.redundancy, len(p.blocks)); err != nil {
+		return p, err
+	}
+	p.how.Quorum = o.writeQuorum
+	return p, p.how.Validate(len(p.blocks))
 }
 
-// open opens the stores.
-func (p places) open(ctx context.Context) (meta.Store, blob.Store, error) {
+// open opens the stores. Each object store is watched under its own name. Where
+// there is one, and never were more, nothing has to say where a pack lies, and
+// nothing can be repaired: it is used as it is.
+func (p places) open(ctx context.Context, log *slog.Logger, watch func(string, blob.Store) blob.Store) (meta.Store, blob.Store, *redundant.Store, error) {
 	store, err := p.database.open(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	blobs, err := openStore(ctx, p.blocks)
+	alone, err := p.alone(ctx, store)
+	if err == nil && alone {
+		var only blob.Store
+		if only, err = openStore(ctx, p.blocks[0]); err == nil {
+			return store, watch(shownStore(p.blocks[0]), only), nil, nil
+		}
+	}
+	var members []redundant.Member
+	if err == nil {
+		members, err = p.members(ctx, store, watch)
+	}
+	p.how.Log = log
+	if err == nil {
+		var blobs *redundant.Store
+		if blobs, err = redundant.New(store, members, p.how); err == nil {
+			return store, blobs, blobs, nil
+		}
+	}
+	for _, m := range members {
+		err = errors.Join(err, m.Store.Close())
+	}
+	return nil, nil, nil, errors.Join(err, store.Close())
+}
+
+// alone reports whether there is one object store, and never were more.
+func (p places) alone(ctx context.Context, store meta.Store) (alone bool, err error) {
+	if len(p.blocks) > 1 {
+		return false, nil
+	}
+	err = store.Read(ctx, func(tx meta.Tx) error {
+		some, err := tx.Placements().List(meta.PackKey{}, 1)
+		alone = len(some) == 0
+		return err
+	})
+	return alone, err
+}
+
+// members opens the object stores and registers them.
+func (p places) members(ctx context.Context, store meta.Store, watch func(string, blob.Store) blob.Store) (all []redundant.Member, err error) {
+	for _, text := range p.blocks {
+		m := redundant.Member{Name: storeName(text, p.data)}
+		if m.Store, err = openStore(ctx, text); err != nil {
+			return all, err
+		}
+		m.Store = watch(shownStore(text), m.Store)
+		all = append(all, m)
+		if err = store.Write(ctx, func(tx meta.Tx) (err error) {
+			all[len(all)-1].ID, err = tx.Placements().Register(m.Name)
+			return err
+		}); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+// storeName is the name under which a store is registered: its URL without
+// credentials. That of a folder does not depend on where the server starts, and
+// of one in the data folder not on where that is.
+func storeName(text, data string) string {
+	dir, ok := strings.CutPrefix(text, "file:")
+	if !ok {
+		return shownStore(text)
+	}
+	absolute, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, nil, errors.Join(err, store.Close())
+		return shownStore(text)
 	}
-	return store, blobs, nil
+	if data, err = filepath.Abs(data); err == nil {
+		if below, err := filepath.Rel(data, absolute); err == nil && filepath.IsLocal(below) {
+			return "data:" + filepath.ToSlash(below)
+		}
+	}
+	return "file:" + absolute
 }
 
 // address returns the URL of a listener, as another program on this machine

@@ -39,7 +39,9 @@ type Repair struct {
 // Placements say where packs lie, and what of them is to be repaired.
 type Placements interface {
 	// Register returns the number of the store with a name, which it gives to
-	// one that is new.
+	// one that is new. When it is number 1, the packs that have no placement are
+	// placed whole in it, without checksums: they were stored while there was
+	// one store and no need to say where.
 	Register(name string) (StoreID, error)
 	// Add adds a placement, unless the pack has one, and returns what the
 	// pack has.

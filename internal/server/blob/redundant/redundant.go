@@ -105,10 +105,10 @@ type Store struct {
 // New returns a store over others, which it closes, and a metadata store,
 // which stays the caller's. Without [Store.Run] nothing is repaired.
 func New(rows meta.Store, members []Member, c Config) (*Store, error) {
-	c = c.withDefaults()
-	if err := c.validate(len(members)); err != nil {
+	if err := c.Validate(len(members)); err != nil {
 		return nil, err
 	}
+	c = c.withDefaults()
 	s := &Store{rows: rows, c: c, noticed: make(chan meta.Repair, 1000)}
 	for _, m := range members {
 		s.members = append(s.members, &member{Member: m, now: c.Now, rest: c.Rest})
@@ -118,11 +118,12 @@ func New(rows meta.Store, members []Member, c Config) (*Store, error) {
 	return s, err
 }
 
-func (c Config) validate(stores int) error {
+// Validate refuses what so many stores cannot do.
+func (c Config) Validate(stores int) error {
 	if err := c.Layout.Validate(stores); err != nil {
 		return err
 	}
-	if c.Quorum < c.Layout.Data || c.Quorum > c.Layout.Parts() {
+	if c.Quorum != 0 && c.Quorum < c.Layout.Data || c.Quorum > c.Layout.Parts() {
 		return fault.Errorf(fault.Usage, "write quorum %d: want %d to %d", c.Quorum, c.Layout.Data, c.Layout.Parts())
 	}
 	return nil

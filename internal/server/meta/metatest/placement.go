@@ -12,6 +12,7 @@ import (
 func placements(t *testing.T, a Adapter) {
 	cases(t, a, map[string]func(*testing.T, *store){
 		"a store keeps the number it was given":             storesAreNumbered,
+		"what was stored before is in the first store":      packsOfBeforeAreAdopted,
 		"a pack is placed once, and found as it was placed": packIsPlacedOnce,
 		"placements are listed by ascending key":            placementsAreListed,
 		"a repair is queued once, until it is done":         repairIsQueued,
@@ -108,4 +109,36 @@ func repairIsQueued(t *testing.T, s *store) {
 	if err := s.Read(t.Context(), func(tx meta.Tx) error { return tx.Placements().Done(all[2]) }); err == nil || fault.Is(err, fault.NotFound) {
 		t.Errorf("a read that writes: %v", err)
 	}
+}
+
+// Packs that were stored while there was one store are placed in it once there
+// are more. What is placed already stays where it is.
+func packsOfBeforeAreAdopted(t *testing.T, s *store) {
+	var o meta.OrganizationKey
+	s.write(t, func(tx meta.Tx) (err error) {
+		o, err = tx.Organizations().Create(meta.Organization{Name: "Before", Fingerprint: id.Fingerprint{1, 1}})
+		return err
+	})
+	w := s.newWorkspace(t, o)
+	placed := meta.PackKey{Organization: id.Fingerprint{1, 1}, Workspace: w.ID, Pack: id.Pack{1}}
+	before := meta.PackKey{Organization: id.Fingerprint{1, 1}, Workspace: w.ID, Pack: id.Pack{2}}
+	s.add(t, w.Key, meta.Pack{ID: placed.Pack, Size: 10})
+	s.add(t, w.Key, meta.Pack{ID: before.Pack, Size: 20})
+	elsewhere := meta.Placement{Key: placed, Size: 10, Data: 1, Stores: []meta.StoreID{7}, Sums: []byte("sums")}
+	s.place(t, elsewhere, elsewhere)
+	for range 2 {
+		for i, name := range []string{"first", "second"} {
+			s.write(t, func(tx meta.Tx) error {
+				got, err := tx.Placements().Register(name)
+				same(t, "number of "+name, got, meta.StoreID(i+1))
+				return err
+			})
+		}
+	}
+	var got []meta.Placement
+	s.read(t, func(tx meta.Tx) (err error) {
+		got, err = tx.Placements().List(meta.PackKey{}, 10)
+		return err
+	})
+	same(t, "placements", got, []meta.Placement{elsewhere, {Key: before, Size: 20, Data: 1, Stores: []meta.StoreID{1}, Sums: []byte{}}})
 }

@@ -20,7 +20,17 @@ func (s placements) Register(name string) (store meta.StoreID, err error) {
 		)
 		SELECT id FROM there UNION ALL SELECT id FROM made`,
 		[]any{name}, func(rows pgx.Rows) error { return rows.Scan(&store) })
-	return store, err
+	if err != nil || store != 1 {
+		return store, err
+	}
+	return store, s.put("register store", `
+		INSERT INTO placements (organization, workspace, pack, size, data, parity, stores, sums)
+		SELECT o.fingerprint, w.id, p.id, p.size, 1, 0, '\x0000000000000001', '\x'
+		FROM packs p
+		JOIN workspaces w ON w.organization = p.organization AND w.number = p.workspace
+		JOIN organizations o ON o.key = p.organization
+		WHERE o.fingerprint IS NOT NULL
+		ON CONFLICT DO NOTHING`)
 }
 
 func (s placements) Add(p meta.Placement) (meta.Placement, error) {

@@ -45,6 +45,9 @@ func TestTheStoreKeepsTheContractAndReadsNoTableWhole(t *testing.T) {
 		},
 	})
 	for query, steps := range all {
+		if strings.Contains(query, "FROM packs p") { // once at each start of a server with several stores
+			continue
+		}
 		for _, step := range steps {
 			if strings.HasPrefix(step, "SCAN") && step != "SCAN CONSTANT ROW" && !strings.HasPrefix(step, "SCAN (subquery-") {
 				t.Errorf("%s\nreads all of a table: %s", query, step)

@@ -12,11 +12,23 @@ type placements struct{ *conn }
 func (c placements) Register(name string) (s meta.StoreID, err error) {
 	const what, query = "register store", `SELECT id FROM stores WHERE name = ?`
 	found, err := c.any(what, query, []any{name}, &s)
-	if err != nil || found {
+	if err == nil && !found {
+		var number int64
+		number, err = c.insert(what, `INSERT INTO stores (name) VALUES (?)`, name)
+		s = meta.StoreID(number)
+	}
+	if err != nil || s != 1 {
 		return s, err
 	}
-	number, err := c.insert(what, `INSERT INTO stores (name) VALUES (?)`, name)
-	return meta.StoreID(number), err
+	_, err = c.exec(what, `
+		INSERT INTO placements (organization, workspace, pack, size, data, parity, stores, sums)
+		SELECT o.fingerprint, w.id, p.id, p.size, 1, 0, x'0000000000000001', x''
+		FROM packs p
+		JOIN workspaces w ON w.organization = p.organization AND w.number = p.workspace
+		JOIN organizations o ON o.key = p.organization
+		WHERE o.fingerprint IS NOT NULL
+		ON CONFLICT DO NOTHING`)
+	return s, err
 }
 
 func (c placements) Add(p meta.Placement) (meta.Placement, error) {
