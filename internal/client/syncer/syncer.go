@@ -193,8 +193,23 @@ func (s *Syncer) cycle(ctx context.Context, what scope) error {
 	if err == nil {
 		err = s.push(ctx)
 	}
+	if err == nil {
+		err = s.tidy(ctx)
+	}
 	s.note(err)
 	return err
+}
+
+// spare is how much a journal may hold of which nothing is needed before it is
+// made smaller: to do so costs a few syncs.
+const spare = 8 << 20
+
+// tidy frees what the journal holds in vain, if that is much.
+func (s *Syncer) tidy(ctx context.Context) error {
+	if size, _ := s.over.Held(); size < spare && s.over.Pending() == 0 {
+		return nil
+	}
+	return s.over.Compact(ctx)
 }
 
 // Finish syncs until nothing is left to do, or until what is left cannot go now;

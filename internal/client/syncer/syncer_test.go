@@ -225,6 +225,17 @@ func TestAChangeWithinALargeFileIsThereAtTheOther(t *testing.T) {
 	}
 }
 
+func TestWhatIsSentTakesNoRoomHereForLong(t *testing.T) {
+	alice, _, _ := pair(t)
+	for range 3 {
+		alice.write("large", 0, random(6<<20))
+		alice.sync()
+	}
+	if size, _ := alice.over().Held(); size > 10<<20 {
+		t.Errorf("%d bytes are held after all was sent", size)
+	}
+}
+
 func TestOneFileEditedAtTwoDevicesBecomesTwo(t *testing.T) {
 	alice, bob, _ := pair(t)
 	alice.write("plan.txt", 0, []byte("one"))
