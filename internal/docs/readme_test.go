@@ -33,6 +33,7 @@ func blocks(t *testing.T) []string {
 // TOKEN), the test copies too; the password, which a reader types, is in a file.
 func TestTheFirstHour(t *testing.T) {
 	r := newReader(t, programs(t))
+	t.Cleanup(r.leave)
 	all := blocks(t)
 	for i := 0; i < len(all); i++ {
 		switch {
@@ -88,6 +89,13 @@ func (r *reader) command(commands string) *exec.Cmd {
 	c := exec.CommandContext(r.t.Context(), "bash", "-euc", "make() { test \"$*\" = build; }\n"+commands)
 	c.Dir, c.Env = r.dir, r.environment
 	return c
+}
+
+// leave ends an agent that is left where the test ended before it.
+func (r *reader) leave() {
+	c := exec.Command("bash", "-c", "parsec agent stop")
+	c.Dir, c.Env = r.dir, r.environment
+	_ = c.Run() // mostly there is none
 }
 
 // follow runs commands, which must do what they say, and copies what they answer.
