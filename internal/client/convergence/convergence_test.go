@@ -348,7 +348,8 @@ func (p *play) move(d *device, all []spot, from spot) {
 			d.ok(d.over.Remove(p.ctx, to, false))
 		}
 	}
-	d.ok(d.over.Move(p.ctx, from.at, to, true))
+	_, err := d.over.Move(p.ctx, from.at, to, true)
+	d.ok(err)
 }
 
 // tree returns what a device shows, with contents, modes and times.

@@ -484,6 +484,7 @@ func (o *Overlay) become(n, w *inode, by *op, e event) {
 	delete(o.numbers, n.id)
 	target, placed, ops := w.id, w.placed, w.ops
 	o.orphan(w)
+	w.id = id.New[id.Entry]() // who has it open does not have what goes by its id now
 	delete(o.gone, target)
 	if by != nil {
 		ops = append(slices.Clip(ops), by)

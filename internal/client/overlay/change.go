@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"parsec/internal/base/fault"
@@ -51,6 +52,8 @@ type prepared struct {
 	epoch   uint64
 	adopt   []adopted
 	folders []adopted
+	// here are folders that were made here and are not in the base.
+	here []id.Entry
 }
 
 // prepare looks at entries, and at the folders above the work, before mu is
@@ -94,6 +97,7 @@ func (o *Overlay) prepareFolders(ctx context.Context, folder id.Entry, p *prepar
 		n := o.inodes[folder]
 		o.mu.RUnlock()
 		if n != nil && n.version == 0 && n.changed() { // it is made here, those above are known
+			p.here = append(p.here, folder)
 			return nil
 		}
 		for _, a := range p.folders {
@@ -105,6 +109,9 @@ func (o *Overlay) prepareFolders(ctx context.Context, folder id.Entry, p *prepar
 		seen, err := o.base.look(ctx, folder)
 		if err != nil {
 			return err
+		}
+		if seen.Version == 0 && folder != o.Root { // it was made here, and removed
+			return notThere()
 		}
 		seen.Node.Kind = manifest.Folder
 		p.folders = append(p.folders, adopted{folder, seen})
@@ -137,7 +144,7 @@ func (o *Overlay) attempt(p prepared, check func(*event) error) (bool, error) {
 	if o.closed {
 		return true, fault.Errorf(fault.Failed, "change workspace: it is closed")
 	}
-	if o.base.now() != p.epoch {
+	if o.base.now() != p.epoch || slices.ContainsFunc(p.here, func(f id.Entry) bool { return o.inodes[f] == nil }) {
 		return false, nil
 	}
 	e := event{at: o.now()}
@@ -159,6 +166,9 @@ func (o *Overlay) attempt(p prepared, check func(*event) error) (bool, error) {
 	}
 	if err := o.do(e); err != nil {
 		return true, err
+	}
+	if e.done != nil {
+		e.done()
 	}
 	o.tell()
 	return true, nil
@@ -216,21 +226,16 @@ func (o *Overlay) create(ctx context.Context, at merge.Place, n merge.Node, open
 		ev.kind, ev.entry, ev.place, ev.node = evCreate, e, at, n
 		above := o.inodes[at.Folder]
 		ev.local = above != nil && above.local || o.Ignore(at.Name)
+		ev.done = func() {
+			in := o.inodes[e]
+			if opened != nil {
+				opened(in)
+			}
+			out = o.nodeOf(in)
+		}
 		return nil
 	})
-	if err != nil {
-		return out, err
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	in := o.inodes[e]
-	if in == nil {
-		return out, notThere()
-	}
-	if opened != nil {
-		opened(in)
-	}
-	return o.nodeOf(in), nil
+	return out, err
 }
 
 // writable makes sure that an entry has a state that can be changed.
@@ -391,30 +396,31 @@ func (o *Overlay) emptyHere(c manifest.Child) error {
 
 // Move moves or renames what a folder names so, over what is at the other
 // place if replace is set. What was written to it before is part of what is
-// moved.
-func (o *Overlay) Move(ctx context.Context, from, to merge.Place, replace bool) error {
+// moved. It returns which entry that is from then on: a file that replaces
+// another one goes on as the other one's newer version.
+func (o *Overlay) Move(ctx context.Context, from, to merge.Place, replace bool) (id.Entry, error) {
 	if err := manifest.CheckName(to.Name); err != nil {
-		return err
+		return id.Entry{}, err
 	}
 	for {
-		again, err := o.tryMove(ctx, from, to, replace)
+		moved, again, err := o.tryMove(ctx, from, to, replace)
 		if err != nil || !again {
-			return err
+			return moved, err
 		}
 	}
 }
 
-func (o *Overlay) tryMove(ctx context.Context, from, to merge.Place, replace bool) (again bool, err error) {
+func (o *Overlay) tryMove(ctx context.Context, from, to merge.Place, replace bool) (moved id.Entry, again bool, err error) {
 	c, err := o.find(ctx, from)
 	if err != nil {
-		return false, err
+		return moved, false, err
 	}
 	over, taken, err := o.Child(ctx, to.Folder, to.Name)
 	if err != nil {
-		return false, err
+		return moved, false, err
 	}
 	if err := o.checkMove(ctx, c, over, to, taken, replace); err != nil || taken && over.Entry == c.Entry {
-		return false, err
+		return c.Entry, false, err
 	}
 	entries := []id.Entry{c.Entry}
 	if taken {
@@ -434,9 +440,15 @@ func (o *Overlay) tryMove(ctx context.Context, from, to merge.Place, replace boo
 		ev.kind, ev.entry, ev.place, ev.copy = evMove, c.Entry, to, id.New[id.Entry]()
 		o.placeAdopted(ev, c.Entry, from)
 		o.placeAdopted(ev, over.Entry, to)
+		ev.done = func() {
+			moved = over.Entry // as the base has it, unless something is known here
+			if k, ok := o.kids[to.Folder][to.Name]; ok {
+				moved = k.child.Entry
+			}
+		}
 		return o.prepareMove(c.Entry, over.Entry, to, ev)
 	})
-	return again, err
+	return moved, again, err
 }
 
 // checkMove fails if a move is not possible.

@@ -49,10 +49,10 @@ func script(t *testing.T, w *world, step func(kill, power bool)) {
 	w.check(err)
 	step(false, false)
 	write("new", "a new content", false)
-	w.check(w.o.Move(ctx, at("new"), at("first"), true))
+	w.rename(at("new"), at("first"))
 	w.check(w.o.Flush())
 	step(true, false)
-	w.check(w.o.Move(ctx, at("second"), merge.Place{Folder: dir.Entry, Name: "moved"}, true))
+	w.rename(at("second"), merge.Place{Folder: dir.Entry, Name: "moved"})
 	w.check(w.o.Flush())
 	step(true, false)
 	w.now = w.now.Add(2 * time.Second)
@@ -268,4 +268,11 @@ func TestAHundredThousandOperationsWait(t *testing.T) {
 		t.Errorf("the journal still takes %d bytes", size)
 	}
 	w.check(w.o.Close())
+}
+
+// rename moves over what is there.
+func (w *world) rename(from, to merge.Place) {
+	w.t.Helper()
+	_, err := w.o.Move(context.Background(), from, to, true)
+	w.check(err)
 }

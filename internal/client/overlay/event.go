@@ -40,6 +40,9 @@ type event struct {
 	changes uint64
 	open    bool
 	text    string
+	// done is called when it has happened, before anybody sees that; it is not
+	// part of the journal.
+	done func()
 }
 
 type adopted struct {

@@ -39,6 +39,9 @@ func (o *Overlay) open(e id.Entry, s merge.State, epoch uint64, write bool) (f *
 	if o.closed {
 		return nil, false, fault.Errorf(fault.Failed, "open file: the workspace is closed")
 	}
+	if n := o.removed(e); n != nil {
+		return o.handle(n, write), false, nil
+	}
 	if o.gone[e] != nil {
 		return nil, false, notThere()
 	}
@@ -345,6 +348,13 @@ func (o *Overlay) Refresh(entries ...id.Entry) {
 	o.mu.RUnlock()
 	for _, tell := range watchers {
 		tell(entries)
+	}
+}
+
+// Settled says that entries have changed in the base to what they showed before.
+func (o *Overlay) Settled(entries ...id.Entry) {
+	if len(entries) > 0 {
+		o.base.forget(entries...)
 	}
 }
 

@@ -444,7 +444,7 @@ func (w *world) move(t *rapid.T, things []*thing, entries []id.Entry, folder *th
 	case k.holds(things[i]):
 		want = overlay.Below
 	}
-	err := w.o.Move(context.Background(), from, to, true)
+	_, err := w.o.Move(context.Background(), from, to, true)
 	if !w.expect(err, want) || over == k {
 		return
 	}

@@ -128,6 +128,8 @@ type Node struct {
 	Version uint64
 	// Pending says that there is work that is not committed, Local that it never will be.
 	Pending, Local bool
+	// Removed says that no name leads to it: somebody has it open still.
+	Removed bool
 }
 
 func (o *Overlay) now() time.Time { return o.Now() }
@@ -166,6 +168,9 @@ func (o *Overlay) localNode(e id.Entry) (Node, bool, error) {
 	if o.closed {
 		return Node{}, false, fault.Errorf(fault.Failed, "read workspace: it is closed")
 	}
+	if n := o.removed(e); n != nil {
+		return o.nodeOf(n), true, nil
+	}
 	if o.gone[e] != nil {
 		return Node{}, false, notThere()
 	}
@@ -176,9 +181,23 @@ func (o *Overlay) localNode(e id.Entry) (Node, bool, error) {
 	return o.nodeOf(n), true, nil
 }
 
+// removed returns the inode of an entry that was removed here and is open still,
+// nil if there is none; the caller holds mu.
+func (o *Overlay) removed(e id.Entry) *inode {
+	if o.inodes[e] != nil {
+		return nil
+	}
+	for n := range o.orphans {
+		if n.id == e && n.orphan {
+			return n
+		}
+	}
+	return nil
+}
+
 // nodeOf returns what an inode shows; the caller holds mu, shared at least.
 func (o *Overlay) nodeOf(n *inode) Node {
-	out := Node{Entry: n.id, Node: n.state.node, Number: n.number, Version: n.version, Pending: len(n.ops) > 0, Local: n.local}
+	out := Node{Entry: n.id, Node: n.state.node, Number: n.number, Version: n.version, Pending: len(n.ops) > 0, Local: n.local, Removed: n.orphan}
 	if c := n.state.content; c != nil {
 		size, modified := c.lengths()
 		out.File = manifest.FileBody{Size: uint64(size), Executable: n.state.node.File.Executable, Blocks: c.base.Blocks}
