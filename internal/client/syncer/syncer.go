@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,6 +78,9 @@ type Syncer struct {
 	working chan struct{}
 	// told is up to which index of the log the overlay knows what moved.
 	told uint64
+	// own is the newest record that did no more than what the overlay showed
+	// before: nobody is to be told of it.
+	own record.Digest
 	// limits are smaller after a commit was too large.
 	limits overlay.Limits
 
@@ -103,8 +107,32 @@ func New(t *mirror.Mirror, over *overlay.Overlay, store content.Server, reader *
 // Workspace returns the workspace that is synced.
 func (s *Syncer) Workspace() *workspace.Workspace { return s.ws }
 
+// ID returns the workspace's id.
+func (s *Syncer) ID() id.Workspace { return s.ws.ID() }
+
+// Name returns the workspace's name.
+func (s *Syncer) Name() string { return s.ws.Name() }
+
+// MayWrite fails where the own user may not change the workspace.
+func (s *Syncer) MayWrite() error { return s.ws.MayWrite() }
+
 // Overlay returns the tree with the work that is not committed.
 func (s *Syncer) Overlay() *overlay.Overlay { return s.over }
+
+// Author returns who wrote the newest committed version of an entry, as e-mail
+// address and device; "" where none is.
+func (s *Syncer) Author(ctx context.Context, e id.Entry) (string, error) {
+	chains, err := s.editor.Chains(ctx, []id.Entry{e})
+	if err != nil || len(chains[0]) == 0 {
+		return "", err
+	}
+	session := s.ws.Session()
+	d, ok := session.Organization().Device(chains[0][len(chains[0])-1].Author)
+	if !ok {
+		return "", nil
+	}
+	return strings.TrimSpace(session.EmailOf(d.User) + " " + session.Label(d.ID)), nil
+}
 
 // Heard says that the server said something of this workspace, or can be reached
 // again.
@@ -297,11 +325,12 @@ func (s *Syncer) Refresh(ctx context.Context) error {
 		if at == s.told {
 			return nil
 		}
-		moved, err := s.ws.Changed(ctx, s.told)
+		moved, mine, err := s.ws.Changed(ctx, s.told, s.own)
 		if err != nil {
 			return err
 		}
 		s.told = at
+		s.over.Settled(mine...)
 		if len(moved) > 0 {
 			s.over.Refresh(moved...)
 		}
@@ -445,6 +474,9 @@ func (s *Syncer) commit(ctx context.Context, b *overlay.Batch) error {
 		Ops: b.Ops(), Base: b.Base(), Blocks: blocks, Same: s.same,
 		Intend: func(digest record.Digest, plan *merge.Plan) error {
 			intended = true
+			if s.own = digest; len(plan.Notes) > 0 {
+				s.own = record.Digest{}
+			}
 			return b.Intend(digest, plan)
 		},
 	})

@@ -10,7 +10,10 @@ package workspace
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -243,26 +246,27 @@ func (w *Workspace) set(change func()) {
 }
 
 // Changed returns the entries of which records behind an index of the verified
-// log made versions, each once.
-func (w *Workspace) Changed(ctx context.Context, since uint64) ([]id.Entry, error) {
-	var all []id.Entry
-	known := map[id.Entry]bool{}
+// log made versions, each once: those of the record with a digest alone are mine.
+func (w *Workspace) Changed(ctx context.Context, since uint64, own record.Digest) (others, mine []id.Entry, err error) {
+	byOthers, byMe := map[id.Entry]bool{}, map[id.Entry]bool{}
 	for kept, err := range w.session.Local().State.Records(ctx, w.id, since) {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		step, err := decode(kept)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		by := byOthers
+		if record.Digest(sha256.Sum256(kept.Raw)) == own {
+			by = byMe
 		}
 		for _, v := range versionsOf(step) {
-			if !known[v.Entry] {
-				known[v.Entry] = true
-				all = append(all, v.Entry)
-			}
+			by[v.Entry] = true
 		}
 	}
-	return all, nil
+	maps.DeleteFunc(byMe, func(e id.Entry, _ bool) bool { return byOthers[e] })
+	return slices.Collect(maps.Keys(byOthers)), slices.Collect(maps.Keys(byMe)), nil
 }
 
 // Behind reports whether the verified log names manifests that the cache may
