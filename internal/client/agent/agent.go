@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"parsec/internal/client/device"
+	"parsec/internal/client/disk"
+	"parsec/internal/client/filesystem"
 	"parsec/internal/client/home"
 	"parsec/internal/client/session"
 	"parsec/internal/client/socket"
@@ -109,7 +111,9 @@ func (a *Agent) Syncing(ctx context.Context) (*syncer.Device, error) {
 	if a.syncing != nil {
 		return a.syncing, nil
 	}
-	d, err := syncer.OpenDevice(ctx, a.held.Session, syncer.DeviceConfig{Folder: a.held.Folder(), Ignore: a.cfg.Ignore})
+	d, err := syncer.OpenDevice(ctx, a.held.Session, syncer.DeviceConfig{
+		Folder: a.held.Folder(), Ignore: a.cfg.Ignore, Files: filesystem.Config{Space: a.space},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +125,13 @@ func (a *Agent) Syncing(ctx context.Context) (*syncer.Device, error) {
 		a.running.Go(func() { a.publish(ctx) })
 	}
 	return d, nil
+}
+
+// space returns how much room there is for what is written: what is not on the
+// server yet lies on the own disk.
+func (a *Agent) space(context.Context) (filesystem.Space, error) {
+	total, free, err := disk.Space(a.held.Folder())
+	return filesystem.Space{Total: total, Free: free}, err
 }
 
 // publishEvery is how often an agent tells the user's other devices what it

@@ -77,3 +77,14 @@ func seekData(f *os.File, at, size int64) (int64, error) {
 	}
 	return min(start, size), err
 }
+
+// Space returns how large the file system is that a folder lies on, and how much
+// of it is free for this user, in bytes.
+func Space(dir string) (total, free uint64, err error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, 0, err
+	}
+	unit := uint64(s.Bsize)
+	return unit * s.Blocks, unit * s.Bavail, nil
+}

@@ -18,6 +18,7 @@ import (
 	"parsec/internal/client/blockcache"
 	"parsec/internal/client/content"
 	"parsec/internal/client/edit"
+	"parsec/internal/client/filesystem"
 	"parsec/internal/client/journal"
 	"parsec/internal/client/mirror"
 	"parsec/internal/client/overlay"
@@ -36,6 +37,8 @@ type DeviceConfig struct {
 	Cache int64
 	// Ignore says which names stay on this device; nil for none.
 	Ignore func(name string) bool
+	// Files says how the file system works.
+	Files filesystem.Config
 }
 
 // Device syncs all workspaces of a session. Its methods may be called from many
@@ -44,6 +47,7 @@ type Device struct {
 	session *session.Session
 	cfg     DeviceConfig
 	cache   *blockcache.Cache
+	files   *filesystem.Device
 
 	// opening is held by who opens a workspace.
 	opening sync.Mutex
@@ -62,6 +66,7 @@ func OpenDevice(ctx context.Context, s *session.Session, cfg DeviceConfig) (*Dev
 		return nil, err
 	}
 	d := &Device{session: s, cfg: cfg, cache: cache, open: map[id.Workspace]*Syncer{}}
+	d.files = filesystem.New(d.shown, cfg.Files)
 	all, err := workspace.Remembered(ctx, s)
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -130,6 +135,17 @@ func (d *Device) Workspaces() []*Syncer {
 		}
 		return bytes.Compare(ai[:], bi[:])
 	})
+	return all
+}
+
+// Files returns the workspaces as a file system.
+func (d *Device) Files() *filesystem.Device { return d.files }
+
+func (d *Device) shown() []filesystem.Workspace {
+	var all []filesystem.Workspace
+	for _, s := range d.Workspaces() {
+		all = append(all, s)
+	}
 	return all
 }
 
