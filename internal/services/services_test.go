@@ -1,6 +1,7 @@
 package services_test
 
 import (
+	"os/exec"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -52,4 +53,13 @@ func TestAClusterThatCrashedIsResumedUnderItsAddress(t *testing.T) {
 	}
 	c.Resume()
 	count(t, c.URL)
+}
+
+func TestProgramsThatAreAskedForAreThere(t *testing.T) {
+	services.Programs(t, "git", "setfattr")
+	for _, name := range []string{"git", "setfattr"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Error(err)
+		}
+	}
 }
