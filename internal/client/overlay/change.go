@@ -95,8 +95,9 @@ func (o *Overlay) prepareFolders(ctx context.Context, folder id.Entry, p *prepar
 		o.mu.RLock()
 		_, known := o.known.Folders[folder]
 		n := o.inodes[folder]
+		made := n != nil && n.version == 0 && n.changed()
 		o.mu.RUnlock()
-		if n != nil && n.version == 0 && n.changed() { // it is made here, those above are known
+		if made { // it is made here, those above are known
 			p.here = append(p.here, folder)
 			return nil
 		}
