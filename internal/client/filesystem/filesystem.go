@@ -84,6 +84,10 @@ type volume struct {
 	Workspace
 	over  *overlay.Overlay
 	locks locks
+
+	drafts sync.Mutex
+	// drafts guards swept, which says that no draft of before is left.
+	swept bool
 }
 
 // Options say what a view shows.

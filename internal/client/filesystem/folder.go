@@ -79,9 +79,15 @@ func (v *View) list(ctx context.Context, n Node) (names []string, nodes []Node, 
 	if err != nil {
 		return nil, nil, err
 	}
-	names, nodes = make([]string, len(all)), make([]Node, len(all))
-	for i, c := range all {
-		names[i], nodes[i] = c.Name, Node{n.volume, c.Entry}
+	names, nodes = make([]string, 0, len(all)), make([]Node, 0, len(all))
+	for _, c := range all {
+		hidden, err := n.volume.hides(ctx, n.entry, c)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !hidden {
+			names, nodes = append(names, c.Name), append(nodes, Node{n.volume, c.Entry})
+		}
 	}
 	return names, nodes, nil
 }

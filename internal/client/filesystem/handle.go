@@ -90,7 +90,7 @@ func (v *View) Create(ctx context.Context, folder Node, name string, flags Flags
 }
 
 func (v *View) create(ctx context.Context, folder Node, name string, executable bool, flags Flags) (*Handle, Attr, error) {
-	if err := v.mayMake(folder, name); err != nil {
+	if err := errorOf(v.mayMake(folder, name), checkNew(folder, name)); err != nil {
 		return nil, Attr{}, err
 	}
 	ctx, cancel := v.bounded(ctx)

@@ -113,6 +113,11 @@ func (v *View) Lookup(ctx context.Context, folder Node, name string) (Attr, erro
 // child returns what a folder of a workspace names so.
 func (v *View) child(ctx context.Context, folder Node, name string) (manifest.Child, error) {
 	c, found, err := folder.volume.over.Child(ctx, folder.entry, name)
+	if found && err == nil {
+		var hidden bool
+		hidden, err = folder.volume.hides(ctx, folder.entry, c)
+		found = !hidden
+	}
 	if err != nil || found {
 		return c, err
 	}
@@ -196,7 +201,7 @@ func (v *View) Symlink(ctx context.Context, folder Node, name, target string) (A
 }
 
 func (v *View) make(ctx context.Context, folder Node, name string, n merge.Node) (Attr, error) {
-	if err := v.mayMake(folder, name); err != nil {
+	if err := errorOf(v.mayMake(folder, name), checkNew(folder, name)); err != nil {
 		return Attr{}, err
 	}
 	ctx, cancel := v.bounded(ctx)
@@ -292,7 +297,7 @@ func (v *View) remove(ctx context.Context, folder Node, name string, isFolder bo
 // its inode number. What was written to it before is kept with the new name,
 // also through a kill.
 func (v *View) Rename(ctx context.Context, from Node, name string, to Node, newName string, keep bool) (Node, error) {
-	if err := errorOf(v.mayMake(from, name), v.mayMake(to, newName)); err != nil {
+	if err := errorOf(v.mayMake(from, name), v.mayMake(to, newName), checkNew(to, newName)); err != nil {
 		return Node{}, err
 	}
 	if from.volume != to.volume {

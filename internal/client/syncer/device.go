@@ -95,7 +95,7 @@ func (d *Device) take(w *workspace.Workspace) (*Syncer, error) {
 			Dir: filepath.Join(d.cfg.Folder, "work", w.ID().String()),
 			Key: own.Storage, Device: own.Device, Workspace: w.ID(),
 		},
-		Root: t.Root(), Base: edit.Base{Mirror: t}, Blocks: reader, Ignore: d.cfg.Ignore, Now: d.session.Now,
+		Root: t.Root(), Base: edit.Base{Mirror: t}, Blocks: reader, Ignore: filesystem.Ignoring(d.cfg.Ignore), Now: d.session.Now,
 	})
 	if err != nil {
 		return nil, err
