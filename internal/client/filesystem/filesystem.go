@@ -186,12 +186,6 @@ func (v *View) Root() (Node, error) {
 	return Node{}, fault.Errorf(fault.NotFound, "open workspace %s: this device has none with this id", v.opts.Workspace)
 }
 
-// bounded returns a context for a call that may have to wait for the server.
-func (v *View) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, v.device.cfg.Patience,
-		fault.Errorf(fault.Unreachable, "the server did not answer for %v", v.device.cfg.Patience))
-}
-
 // mayChange fails where a node's workspace cannot be changed.
 func (v *View) mayChange(n Node) error {
 	switch {
@@ -205,6 +199,9 @@ func (v *View) mayChange(n Node) error {
 	}
 	return nil
 }
+
+// MayChange reports whether something can be changed in a node's workspace.
+func (v *View) MayChange(n Node) bool { return v.mayChange(n) == nil }
 
 // readOnlyError says why a workspace cannot be changed.
 type readOnlyError struct{ error }

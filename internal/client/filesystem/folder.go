@@ -92,6 +92,16 @@ func (v *View) list(ctx context.Context, n Node) (names []string, nodes []Node, 
 	return names, nodes, nil
 }
 
+// Names returns what a folder names, and which nodes these are.
+func (v *View) Names(ctx context.Context, folder Node) (map[string]Node, error) {
+	names, nodes, err := v.list(ctx, folder)
+	all := make(map[string]Node, len(names))
+	for i, name := range names {
+		all[name] = nodes[i]
+	}
+	return all, err
+}
+
 // At returns what stands at a cursor, which is 0 for the first one, and false at
 // the end. What was removed since is passed over.
 func (f *Folder) At(ctx context.Context, cursor uint64) (Listed, bool, error) {

@@ -107,6 +107,52 @@ func (v *View) create(ctx context.Context, folder Node, name string, executable 
 // taken the place of another file since.
 func (h *Handle) Node() Node { return Node{h.volume, h.file.Entry()} }
 
+// Again opens the file once more: what this handle shows, also where its name
+// leads to something else by now, or none does.
+func (h *Handle) Again(flags Flags) (*Handle, error) {
+	if flags.has(Write | Append | Truncate) {
+		if err := h.view.mayChange(h.Node()); err != nil {
+			return nil, err
+		}
+	}
+	return &Handle{view: h.view, volume: h.volume, file: h.file.Again(flags.has(Write | Append)), flags: flags}, nil
+}
+
+// Newest reports whether who opens the node now gets what this handle shows.
+func (h *Handle) Newest(ctx context.Context) (bool, error) {
+	ctx, cancel := h.view.bounded(ctx)
+	defer cancel()
+	return h.file.Newest(ctx)
+}
+
+// Set changes what is said of the file, which need not have a name any more, and
+// returns what there is to see then.
+func (h *Handle) Set(ctx context.Context, c Changes) (Attr, error) {
+	if err := h.view.mayChange(h.Node()); err != nil {
+		return Attr{}, err
+	}
+	ctx, cancel := h.view.bounded(ctx)
+	defer cancel()
+	if c.Size != nil {
+		h.dirty.Store(true)
+		if err := h.file.Truncate(ctx, int64(min(*c.Size, 1<<62))); err != nil {
+			return Attr{}, err
+		}
+	}
+	if c.Executable != nil {
+		if err := h.file.SetExecutable(ctx, *c.Executable); err != nil {
+			return Attr{}, err
+		}
+	}
+	if c.Modified != nil {
+		if err := h.file.SetModified(ctx, *c.Modified); err != nil {
+			return Attr{}, err
+		}
+	}
+	h.view.changed(h.Node())
+	return h.Stat()
+}
+
 // Stat returns what there is to see of the file.
 func (h *Handle) Stat() (Attr, error) { return attrOf(h.volume, h.file.Node()), nil }
 

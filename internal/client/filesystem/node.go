@@ -77,7 +77,7 @@ const topNumber = 1
 // Stat returns what there is to see of a node.
 func (v *View) Stat(ctx context.Context, n Node) (Attr, error) {
 	if n.Top() {
-		return Attr{Kind: manifest.Folder, Number: topNumber}, nil
+		return v.statTop(ctx)
 	}
 	ctx, cancel := v.bounded(ctx)
 	defer cancel()
@@ -86,6 +86,22 @@ func (v *View) Stat(ctx context.Context, n Node) (Attr, error) {
 		return Attr{}, err
 	}
 	return attrOf(n.volume, found), nil
+}
+
+// statTop does so for the root above all workspaces, which is as new as the
+// newest of them.
+func (v *View) statTop(ctx context.Context) (Attr, error) {
+	top := Attr{Kind: manifest.Folder, Number: topNumber}
+	for _, n := range v.device.top() {
+		a, err := v.Stat(ctx, Node{n.volume, n.volume.over.Root})
+		if err != nil {
+			return Attr{}, err
+		}
+		if a.Modified.After(top.Modified) {
+			top.Modified, top.Created = a.Modified, a.Created
+		}
+	}
+	return top, nil
 }
 
 // Lookup returns what a folder names so.

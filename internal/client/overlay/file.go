@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"context"
+	"time"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -369,4 +370,42 @@ func (o *Overlay) Watch(tell func([]id.Entry)) {
 // Ahead looks up many entries at once, since somebody will ask for each.
 func (o *Overlay) Ahead(ctx context.Context, entries []id.Entry) error {
 	return o.base.ahead(ctx, entries)
+}
+
+// Again opens the file once more: what this one shows, wherever its name leads by
+// now.
+func (f *File) Again(write bool) *File {
+	f.o.mu.Lock()
+	defer f.o.mu.Unlock()
+	return f.o.handle(f.n, write)
+}
+
+// Newest reports whether who opens the entry now gets what this file shows.
+func (f *File) Newest(ctx context.Context) (bool, error) {
+	o, n := f.o, f.n
+	o.mu.RLock()
+	e, version := n.id, n.version
+	current, changed := !n.orphan && o.inodes[e] == n, n.changed()
+	o.mu.RUnlock()
+	if !current || changed {
+		return current, nil
+	}
+	s, err := o.base.entry(ctx, e)
+	return err == nil && !s.Gone && s.Version == version, err
+}
+
+// SetModified gives the file a time of modification.
+func (f *File) SetModified(ctx context.Context, at time.Time) error {
+	return f.alter(ctx, func(_ *inode, ev *event) error {
+		ev.kind, ev.modified = evSet, at.UnixNano()
+		return nil
+	})
+}
+
+// SetExecutable sets whether the file is a program.
+func (f *File) SetExecutable(ctx context.Context, executable bool) error {
+	return f.alter(ctx, func(_ *inode, ev *event) error {
+		ev.kind, ev.executable = evSet, executable
+		return nil
+	})
 }
