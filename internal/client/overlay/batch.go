@@ -337,7 +337,7 @@ func (b *Batch) Accept() error {
 	}
 	changed := b.touched()
 	err := b.o.do(event{kind: evAccept})
-	b.o.base.forget(changed...)
+	b.o.base.Forget(changed...)
 	return err
 }
 

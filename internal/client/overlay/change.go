@@ -59,7 +59,7 @@ type prepared struct {
 // prepare looks at entries, and at the folders above the work, before mu is
 // held: the base may take long to answer.
 func (o *Overlay) prepare(ctx context.Context, folders []id.Entry, entries ...id.Entry) (p prepared, err error) {
-	p.epoch = o.base.now()
+	p.epoch = o.base.Epoch()
 	for _, e := range entries {
 		o.mu.RLock()
 		n, gone := o.inodes[e], o.gone[e] != nil
@@ -68,7 +68,7 @@ func (o *Overlay) prepare(ctx context.Context, folders []id.Entry, entries ...id
 		if e.IsZero() || have || gone {
 			continue
 		}
-		seen, err := o.base.look(ctx, e)
+		seen, err := o.base.Look(ctx, e)
 		if err != nil {
 			return p, err
 		}
@@ -107,7 +107,7 @@ func (o *Overlay) prepareFolders(ctx context.Context, folder id.Entry, p *prepar
 		if known {
 			return nil
 		}
-		seen, err := o.base.look(ctx, folder)
+		seen, err := o.base.Look(ctx, folder)
 		if err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func (o *Overlay) attempt(p prepared, check func(*event) error) (bool, error) {
 	if o.closed {
 		return true, fault.Errorf(fault.Failed, "change workspace: it is closed")
 	}
-	if o.base.now() != p.epoch || slices.ContainsFunc(p.here, func(f id.Entry) bool { return o.inodes[f] == nil }) {
+	if o.base.Epoch() != p.epoch || slices.ContainsFunc(p.here, func(f id.Entry) bool { return o.inodes[f] == nil }) {
 		return false, nil
 	}
 	e := event{at: o.now()}
@@ -209,7 +209,7 @@ func (o *Overlay) create(ctx context.Context, at merge.Place, n merge.Node, open
 	var inBase manifest.Child
 	var found bool
 	if _, decided, _ := o.localChild(at.Folder, at.Name); !decided {
-		if inBase, found, err = o.base.child(ctx, at.Folder, at.Name); err != nil {
+		if inBase, found, err = o.base.Child(ctx, at.Folder, at.Name); err != nil {
 			return out, err
 		}
 	}

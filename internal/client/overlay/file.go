@@ -22,8 +22,8 @@ type File struct {
 // Open opens a file.
 func (o *Overlay) Open(ctx context.Context, e id.Entry, write bool) (*File, error) {
 	for {
-		epoch := o.base.now()
-		s, err := o.base.entry(ctx, e)
+		epoch := o.base.Epoch()
+		s, err := o.base.Entry(ctx, e)
 		if err != nil {
 			return nil, err
 		}
@@ -49,7 +49,7 @@ func (o *Overlay) open(e id.Entry, s merge.State, epoch uint64, write bool) (f *
 	n := o.inodes[e]
 	if n == nil || !n.changed() {
 		switch {
-		case o.base.now() != epoch:
+		case o.base.Epoch() != epoch:
 			return nil, true, nil
 		case s.Gone || s.Version == 0:
 			return nil, false, notThere()
@@ -189,7 +189,7 @@ func (f *File) writable(ctx context.Context) error {
 		}
 		return nil
 	}
-	place, _, err := o.base.parent(ctx, e)
+	place, _, err := o.base.Parent(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -343,7 +343,7 @@ func (f *File) Spans(ctx context.Context, from, to int64) ([]Range, error) {
 // Refresh says that entries may have changed in the base, all if none is
 // named, and tells who watches.
 func (o *Overlay) Refresh(entries ...id.Entry) {
-	o.base.forget(entries...)
+	o.base.Forget(entries...)
 	o.mu.RLock()
 	watchers := o.watchers
 	o.mu.RUnlock()
@@ -355,7 +355,7 @@ func (o *Overlay) Refresh(entries ...id.Entry) {
 // Settled says that entries have changed in the base to what they showed before.
 func (o *Overlay) Settled(entries ...id.Entry) {
 	if len(entries) > 0 {
-		o.base.forget(entries...)
+		o.base.Forget(entries...)
 	}
 }
 
@@ -369,7 +369,7 @@ func (o *Overlay) Watch(tell func([]id.Entry)) {
 
 // Ahead looks up many entries at once, since somebody will ask for each.
 func (o *Overlay) Ahead(ctx context.Context, entries []id.Entry) error {
-	return o.base.ahead(ctx, entries)
+	return o.base.Ahead(ctx, entries)
 }
 
 // Again opens the file once more: what this one shows, wherever its name leads by
@@ -390,7 +390,7 @@ func (f *File) Newest(ctx context.Context) (bool, error) {
 	if !current || changed {
 		return current, nil
 	}
-	s, err := o.base.entry(ctx, e)
+	s, err := o.base.Entry(ctx, e)
 	return err == nil && !s.Gone && s.Version == version, err
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/client/basecache"
 	"parsec/internal/client/journal"
 )
 
@@ -20,7 +21,7 @@ func Open(c Config) (*Overlay, error) {
 		c.Ignore = func(string) bool { return false }
 	}
 	o := &Overlay{
-		Config: c, base: newBaseCache(c.Base), changed: make(chan struct{}, 1),
+		Config: c, base: basecache.New(c.Base), changed: make(chan struct{}, 1),
 		inodes: map[id.Entry]*inode{}, orphans: map[*inode]bool{}, kids: map[id.Entry]map[string]kid{}, gone: map[id.Entry]*op{},
 		times: map[id.Entry]int64{}, uses: map[id.Entry]int{}, numbers: map[id.Entry]uint64{}, problems: map[id.Entry]*Problem{},
 	}

@@ -25,18 +25,11 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/client/basecache"
 	"parsec/internal/client/journal"
 	"parsec/internal/client/merge"
 	"parsec/internal/format/manifest"
 )
-
-// Base is the verified tree. It changes with every pull, and its methods may
-// be called from many goroutines.
-type Base interface {
-	merge.View
-	// Entries returns the newest versions of many entries, in their order.
-	Entries(ctx context.Context, entries []id.Entry) ([]merge.State, error)
-}
 
 // Blocks reads the content of committed versions.
 type Blocks interface {
@@ -49,7 +42,7 @@ type Config struct {
 	Journal journal.Config
 	// Root is the root folder.
 	Root   id.Entry
-	Base   Base
+	Base   basecache.Base
 	Blocks Blocks
 	// Ignore says which names stay on this device when something is made under
 	// them; nil for none.
@@ -62,7 +55,7 @@ type Config struct {
 type Overlay struct {
 	Config
 	journal *journal.Journal
-	base    *baseCache
+	base    *basecache.Cache
 	changed chan struct{}
 
 	// writing is held by who writes to a content while mu is held shared; it
@@ -139,7 +132,7 @@ func (o *Overlay) Node(ctx context.Context, e id.Entry) (Node, error) {
 	if n, ok, err := o.localNode(e); ok || err != nil {
 		return n, err
 	}
-	s, err := o.base.entry(ctx, e)
+	s, err := o.base.Entry(ctx, e)
 	if err != nil {
 		return Node{}, err
 	}
@@ -214,7 +207,7 @@ func (o *Overlay) Child(ctx context.Context, folder id.Entry, name string) (mani
 	if c, decided, err := o.localChild(folder, name); decided || err != nil {
 		return c, err == nil && !c.Removed(), err
 	}
-	c, ok, err := o.base.child(ctx, folder, name)
+	c, ok, err := o.base.Child(ctx, folder, name)
 	if err != nil || !ok {
 		return c, false, err
 	}
@@ -266,7 +259,7 @@ func (o *Overlay) Children(ctx context.Context, folder id.Entry) ([]manifest.Chi
 	var before []manifest.Child
 	if !alone {
 		var err error
-		if before, err = o.base.children(ctx, folder); err != nil {
+		if before, err = o.base.Children(ctx, folder); err != nil {
 			return nil, err
 		}
 	}
@@ -288,7 +281,7 @@ func (o *Overlay) Parent(ctx context.Context, e id.Entry) (merge.Place, bool, er
 		return p, !gone, nil
 	}
 	o.mu.RUnlock()
-	return o.base.parent(ctx, e)
+	return o.base.Parent(ctx, e)
 }
 
 // Entry implements [merge.View], as far as sizes and times: the blocks of what
