@@ -72,7 +72,7 @@ func forTests() []string {
 	return []string{
 		"internal/layout", "internal/docs", "internal/hostile", "internal/format/golden", "internal/verify/verifytest",
 		"internal/server/meta/metatest", "internal/server/blob/blobtest", "internal/server/blob/faulty", "internal/server/servertest", "internal/client/clienttest", "internal/client/convergence",
-		"internal/services",
+		"internal/client/drivetest", "internal/services",
 	}
 }
 
