@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -34,28 +33,44 @@ func (a *adminFlags) register(c *cobra.Command) {
 	f.BoolVar(&a.json, "json", false, "print JSON")
 }
 
+// tokenPath is the file with the administrator's token.
+func (a *adminFlags) tokenPath() string {
+	if a.tokenFile != "" {
+		return a.tokenFile
+	}
+	return filepath.Join(a.data, tokenFile)
+}
+
 // connect returns the admin API of the running server.
 func (a *adminFlags) connect() (parsecv1connect.AdminServiceClient, error) {
+	if err := a.checkServer(); err != nil {
+		return nil, err
+	}
+	token, err := readToken(a.tokenPath())
+	if fault.Is(err, fault.NotFound) {
+		err = fault.WithHint(err, "name the server's data folder with --data, or the file with --admin-token-file")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.connectWith(token), nil
+}
+
+// checkServer refuses what is not the address of a server.
+func (a *adminFlags) checkServer() error {
 	u, err := url.Parse(a.server)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fault.Errorf(fault.Usage, "read --server: %q is not an http or https address", a.server)
+		return fault.Errorf(fault.Usage, "read --server: %q is not an http or https address", a.server)
 	}
-	path := a.tokenFile
-	if path == "" {
-		path = filepath.Join(a.data, tokenFile)
-	}
-	token, err := os.ReadFile(path)
-	if err != nil {
-		kind := fault.Failed
-		if errors.Is(err, os.ErrNotExist) {
-			kind = fault.NotFound
-		}
-		return nil, fault.WithHint(fault.Errorf(kind, "read admin token: %w", err), "name the server's data folder with --data, or the file with --admin-token-file")
-	}
-	caller := bearer{strings.TrimSpace(string(token)), &http.Client{Timeout: time.Minute}}
+	return nil
+}
+
+// connectWith returns the admin API of the running server, with a token.
+func (a *adminFlags) connectWith(token string) parsecv1connect.AdminServiceClient {
+	caller := bearer{token, &http.Client{Timeout: time.Minute}}
 	transport := connecthttp.NewTransport(caller, strings.TrimSuffix(a.server, "/"),
 		connecthttp.WithCodecs(connectproto.NewBinaryCodec()), connecthttp.WithCompressors())
-	return parsecv1connect.NewAdminServiceClient(connect.NewClient(transport)), nil
+	return parsecv1connect.NewAdminServiceClient(connect.NewClient(transport))
 }
 
 // bearer sends each request with the administrator's token.

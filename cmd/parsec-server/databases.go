@@ -26,6 +26,8 @@ type database struct {
 	// bus returns what reaches the other processes that use the database; nil
 	// for one that a single process uses.
 	bus func(*slog.Logger) (events.Bus, error)
+	// shared says that several processes may have it open at once.
+	shared bool
 }
 
 // parseDatabase reads the URL of a metadata database; the embedded one in the
@@ -56,6 +58,7 @@ func parseDatabase(text, data string) (database, error) {
 			bus: func(log *slog.Logger) (events.Bus, error) {
 				return notify.New(notify.Config{URL: c.URL, Log: log})
 			},
+			shared: true,
 		}, misread(c.Validate())
 	}
 	return database{}, fault.Errorf(fault.Usage, "read --database: this version does not know %s:, only %s", scheme, databaseForms)

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"io/fs"
 	"math/big"
 	"net"
 	"net/http"
@@ -116,7 +117,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": scriptServe, "end": scriptEnd, "status": scriptStatus, "people": scriptPeople, "get": scriptGet, "mode": scriptMode, "certificate": scriptCertificate, "hangup": scriptHangup, "metrics": scriptMetrics,
+			"serve": scriptServe, "end": scriptEnd, "status": scriptStatus, "people": scriptPeople, "get": scriptGet, "mode": scriptMode, "certificate": scriptCertificate, "hangup": scriptHangup, "metrics": scriptMetrics, "unkept": scriptUnkept,
 			// database makes a PostgreSQL database, and sets $DATABASE to its URL.
 			"database": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Setenv("DATABASE", services.Postgres(t)) },
 		},
@@ -225,6 +226,25 @@ func scriptMode(ts *testscript.TestScript, _ bool, args []string) {
 	if got := "0" + strconv.FormatUint(uint64(info.Mode().Perm()), 8); got != args[1] {
 		ts.Fatalf("mode %s, want %s", got, args[1])
 	}
+}
+
+// scriptUnkept wants what a file says to stand in no other file of a folder:
+//
+//	unkept FILE DIR
+func scriptUnkept(ts *testscript.TestScript, _ bool, args []string) {
+	own := ts.MkAbs(args[0])
+	secret, err := os.ReadFile(own)
+	ts.Check(err)
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[1]), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == own || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if bytes.Contains(text, bytes.TrimSpace(secret)) {
+			ts.Fatalf("%s has it too", path)
+		}
+		return err
+	}))
 }
 
 // scriptCertificate writes a certificate of this machine, signed by itself:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -25,7 +24,6 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
-	"parsec/internal/base/durable"
 	"parsec/internal/base/fault"
 	"parsec/internal/server"
 	"parsec/internal/server/admin"
@@ -179,16 +177,15 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	token, err := adminToken(filepath.Join(o.data, tokenFile))
-	if err != nil {
-		return err
-	}
 	figures := metrics.New(version())
 	store, blobs, repairs, err := how.where.open(ctx, how.log, o.watch(figures))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close(), blobs.Close()) }()
+	if err := ensureToken(ctx, admin.NewTokens(store, time.Now), filepath.Join(o.data, tokenFile), how.log); err != nil {
+		return err
+	}
 	if err := answers(ctx, blobs); err != nil {
 		how.log.WarnContext(ctx, "the object store does not answer", "error", err)
 	}
@@ -201,7 +198,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		return fault.WithHint(fault.Errorf(fault.Conflict, "listen on %s: %w", o.listen, err), "choose another address with --listen")
 	}
 	address := address(l.Addr(), how.pair != nil || how.acme != nil)
-	c := server.Config{PublicURL: strings.TrimSuffix(o.publicURL, "/"), AdminToken: token, Network: how.network, Transfer: o.limits.transfer(), Bus: bus}
+	c := server.Config{PublicURL: strings.TrimSuffix(o.publicURL, "/"), Network: how.network, Transfer: o.limits.transfer(), Bus: bus}
 	if c.PublicURL == "" {
 		c.PublicURL = address
 	}
@@ -369,26 +366,6 @@ func lockData(dir string) (unlock func() error, err error) {
 		return nil, errors.Join(fault.Errorf(fault.Failed, "lock data folder %s: %w", dir, err), lock.Unlock())
 	}
 	return lock.Unlock, nil
-}
-
-// adminToken returns the administrator's token, made on the first run.
-func adminToken(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		token := admin.NewToken()
-		if err := durable.CreateFile(path, []byte(token+"\n")); err != nil {
-			return "", fault.Errorf(fault.Failed, "create admin token: %w", err)
-		}
-		return token, nil
-	}
-	if err != nil {
-		return "", fault.Errorf(fault.Failed, "read admin token: %w", err)
-	}
-	token := strings.TrimSpace(string(text))
-	if len(token) < 32 {
-		return "", fault.WithHint(fault.Errorf(fault.Failed, "read admin token: %s is damaged", path), "remove it: the next start makes a new one")
-	}
-	return token, nil
 }
 
 // places is where the stores are: the database, the URLs of the object stores,

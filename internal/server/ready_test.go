@@ -39,7 +39,7 @@ func TestReadyIsAServerWhoseStoresAnswer(t *testing.T) {
 	var log strings.Builder
 	now := time.Now()
 	s := server.New(store, blobs, slog.New(slog.NewTextHandler(&log, nil)), server.Config{
-		AdminToken: "a token", Network: rpc.Config{Now: func() time.Time { return now }},
+		Network: rpc.Config{Now: func() time.Time { return now }},
 	})
 	expect := func(when string, want int) {
 		t.Helper()
@@ -82,7 +82,7 @@ func TestReadyIsNoServerThatStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer files.Close()
-	s := server.New(store, files, slog.New(slog.DiscardHandler), server.Config{AdminToken: "a token"})
+	s := server.New(store, files, slog.New(slog.DiscardHandler), server.Config{})
 	s.Drain()
 	if status, answer := asked(s); status != http.StatusServiceUnavailable || answer != "not ready\n" {
 		t.Errorf("got %d %q", status, answer)

@@ -33,8 +33,6 @@ import (
 type Config struct {
 	// PublicURL is where clients find the server, without a trailing slash.
 	PublicURL string
-	// AdminToken is the operator's bearer token, of which the server keeps a hash.
-	AdminToken string
 	// Network bounds what callers get, and holds the clock.
 	Network rpc.Config
 	// Transfer bounds the transfer of blocks.
@@ -61,15 +59,15 @@ func New(store meta.Store, blobs blob.Store, log *slog.Logger, c Config) *Server
 		c.Network.Now = time.Now
 	}
 	now, keep, hub := c.Network.Now, access.New(), events.NewSharedHub(c.Bus)
-	organizations := organization.New(store, keep, hub, now)
+	organizations, tokens := organization.New(store, keep, hub, now), admin.NewTokens(store, now)
 	s := &Server{Server: rpc.New(rpc.Services{
 		Organizations: organizations,
 		Workspaces:    workspace.New(store, keep, hub, now),
 		Blocks:        blocks.New(store, blobs, keep, now, c.Transfer),
 		Invitations:   invitation.New(store, keep, hub, now),
 		Events:        hub,
-		Admin:         admin.New(organizations, c.PublicURL),
-		Operator:      admin.NewOperator(c.AdminToken),
+		Admin:         admin.New(organizations, tokens, c.PublicURL),
+		Operator:      tokens,
 		Ready:         stores{store, blobs},
 		Observer:      c.Observer,
 	}, log, c.Network)}

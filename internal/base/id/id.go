@@ -28,6 +28,7 @@ type (
 	packKind      struct{}
 	serviceKind   struct{}
 	tokenKind     struct{}
+	adminKind     struct{}
 )
 
 type (
@@ -47,6 +48,8 @@ type (
 	Service = ID[serviceKind]
 	// Token identifies an invitation or a bootstrap link, and is the secret that opens it.
 	Token = ID[tokenKind]
+	// AdminToken identifies a bearer token of the operator, and opens nothing.
+	AdminToken = ID[adminKind]
 )
 
 // New returns a random identifier. It panics only where the operating

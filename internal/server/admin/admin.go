@@ -4,51 +4,39 @@ package admin
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base64"
 
 	"parsec/internal/api/parsecv1"
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/format/invitation"
+	"parsec/internal/server/call"
 	"parsec/internal/server/meta"
 	"parsec/internal/server/organization"
 )
 
-// NewToken returns a new bearer token of 256 bits.
-func NewToken() string {
-	var b [32]byte
-	rand.Read(b[:])
-	return base64.RawURLEncoding.EncodeToString(b[:])
-}
-
-// Operator knows the operator by the hash of a bearer token.
-type Operator struct{ hash [sha256.Size]byte }
-
-// NewOperator returns the operator with this token, of which it keeps the hash.
-func NewOperator(token string) Operator { return Operator{sha256.Sum256([]byte(token))} }
-
-// Check fails unless the token is the operator's.
-func (o Operator) Check(token string) error {
-	hash := sha256.Sum256([]byte(token))
-	if token == "" || subtle.ConstantTimeCompare(hash[:], o.hash[:]) != 1 {
-		return fault.WithHint(fault.Errorf(fault.Unauthenticated, "not the operator's token"),
-			"it stands in the file admin-token of the server's data folder")
-	}
-	return nil
-}
-
 // API puts administration on the wire. The HTTP layer checks the token.
 type API struct {
 	organizations *organization.Service
+	tokens        Tokens
 	publicURL     string
 }
 
 // New returns the API. Links lead to publicURL, without a trailing slash.
-func New(organizations *organization.Service, publicURL string) *API {
-	return &API{organizations, publicURL}
+func New(organizations *organization.Service, tokens Tokens, publicURL string) *API {
+	return &API{organizations, tokens, publicURL}
+}
+
+// RotateToken replaces the caller's token.
+func (a *API) RotateToken(ctx context.Context, q *parsecv1.RotateTokenRequest) (*parsecv1.RotateTokenResponse, error) {
+	if len(q.GetHash()) != sha256.Size {
+		return nil, fault.Errorf(fault.Invalid, "the hash of a token has %d bytes, not %d", sha256.Size, len(q.GetHash()))
+	}
+	next, err := a.tokens.Rotate(ctx, call.Operator(ctx), [sha256.Size]byte(q.GetHash()))
+	if err != nil {
+		return nil, err
+	}
+	return &parsecv1.RotateTokenResponse{Token: next.Bytes()}, nil
 }
 
 // CreateOrganization makes room for an organization.

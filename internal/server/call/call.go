@@ -4,6 +4,8 @@
 package call
 
 import (
+	"context"
+
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/format/record"
@@ -17,6 +19,20 @@ type Caller struct {
 	Key    meta.OrganizationKey
 	User   id.User
 	Device id.Device
+}
+
+type operatorKey struct{}
+
+// WithOperator returns a context in which the operator calls, with the token
+// that has this id.
+func WithOperator(ctx context.Context, token id.AdminToken) context.Context {
+	return context.WithValue(ctx, operatorKey{}, token)
+}
+
+// Operator returns the id of the operator's token; zero where somebody else calls.
+func Operator(ctx context.Context) id.AdminToken {
+	token, _ := ctx.Value(operatorKey{}).(id.AdminToken)
+	return token
 }
 
 // Chain is the newest live chain of one entry.

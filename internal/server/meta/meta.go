@@ -101,4 +101,5 @@ type Tx interface {
 	Grants() Grants
 	Invitations() Invitations
 	Placements() Placements
+	AdminTokens() AdminTokens
 }

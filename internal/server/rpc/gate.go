@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
 	"parsec/internal/format/request"
 	"parsec/internal/server/call"
 	"parsec/internal/server/limit"
@@ -47,7 +48,8 @@ type Organizations interface {
 
 // Operator checks the bearer token of the operator.
 type Operator interface {
-	Check(token string) error
+	// Check returns the id of the token, or fails unless it is the operator's.
+	Check(ctx context.Context, token string) (id.AdminToken, error)
 }
 
 type callerKey struct{}
@@ -76,7 +78,9 @@ func (s *Server) admit(w *answer, r *http.Request, e endpoint) error {
 		r, token, err = s.authenticate(r)
 	case operatorProof:
 		bearer, _ := strings.CutPrefix(r.Header.Get(request.Header), "Bearer ")
-		err = s.operator.Check(bearer)
+		var who id.AdminToken
+		who, err = s.operator.Check(r.Context(), bearer)
+		r = r.WithContext(call.WithOperator(r.Context(), who))
 	}
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"parsec/internal/format/invitation"
 	"parsec/internal/server"
 	"parsec/internal/server/access"
+	"parsec/internal/server/admin"
 	"parsec/internal/server/blob/file"
 	"parsec/internal/server/blocks"
 	"parsec/internal/server/events"
@@ -90,8 +91,11 @@ func Start(t testing.TB, c Config) *Server {
 	if err != nil {
 		t.Fatal(errors.Join(err, l.Close(), s.meta.Close()))
 	}
+	if _, err := admin.NewTokens(s.meta, time.Now).Adopt(t.Context(), AdminToken); err != nil {
+		t.Fatal(errors.Join(err, l.Close(), s.meta.Close(), blobs.Close()))
+	}
 	handler := server.New(s.meta, blobs, log, server.Config{
-		PublicURL: s.URL, AdminToken: AdminToken, Network: c.Network, Transfer: c.Transfer, Bus: bus, Follow: c.Follow,
+		PublicURL: s.URL, Network: c.Network, Transfer: c.Transfer, Bus: bus, Follow: c.Follow,
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var running sync.WaitGroup

@@ -25,6 +25,9 @@ func Kept(t *testing.T, open meta.Store) {
 	}
 	s.read(t, func(tx meta.Tx) error { return keptOrganization(t, tx, o) })
 	s.read(t, func(tx meta.Tx) error { return keptWorkspace(t, tx, w) })
+	// Where placements are younger than the tables, the packs are placed when
+	// the first store is registered.
+	s.write(t, func(tx meta.Tx) error { _, err := tx.Placements().Register("first"); return err })
 	s.read(t, func(tx meta.Tx) error {
 		placed, err := tx.Placements().List(meta.PackKey{}, 10)
 		same(t, "placements", placed, []meta.Placement{{

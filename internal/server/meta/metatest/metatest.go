@@ -53,6 +53,7 @@ func Run(t *testing.T, a Adapter) {
 		{"Blocks", blocks},
 		{"Grants", grants},
 		{"Placements", placements},
+		{"AdminTokens", adminTokens},
 		{"Kill", kill},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, a) })

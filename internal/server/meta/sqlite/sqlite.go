@@ -252,3 +252,4 @@ func (t tx) Blocks() meta.Blocks               { return blocks{t.c} }
 func (t tx) Grants() meta.Grants               { return grants{t.c} }
 func (t tx) Invitations() meta.Invitations     { return invitations{t.c} }
 func (t tx) Placements() meta.Placements       { return placements{t.c} }
+func (t tx) AdminTokens() meta.AdminTokens     { return adminTokens{t.c} }

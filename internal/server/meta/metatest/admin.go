@@ -1,0 +1,75 @@
+package metatest
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/server/meta"
+)
+
+func adminTokens(t *testing.T, a Adapter) {
+	cases(t, a, map[string]func(*testing.T, *store){
+		"one token is valid at a time":          oneAdminTokenIsValid,
+		"of rotations at once one takes effect": oneRotationTakesEffect,
+	})
+}
+
+func newAdminToken(n byte) meta.AdminToken {
+	return meta.AdminToken{ID: id.AdminToken{n}, Hash: [32]byte{n, 1}, Created: int64(n)}
+}
+
+func (s *store) validIs(t *testing.T, want meta.AdminToken) {
+	t.Helper()
+	s.read(t, func(tx meta.Tx) error {
+		got, err := tx.AdminTokens().Valid()
+		same(t, "the valid token", got, want)
+		return err
+	})
+}
+
+func oneAdminTokenIsValid(t *testing.T, s *store) {
+	first, second := newAdminToken(1), newAdminToken(2)
+	valid := func(tx meta.Tx) error { _, err := tx.AdminTokens().Valid(); return err }
+	s.missing(t, valid)
+	s.write(t, func(tx meta.Tx) error { return tx.AdminTokens().Add(first) })
+	s.validIs(t, first)
+	s.fails(t, fault.Conflict, func(tx meta.Tx) error { return tx.AdminTokens().Add(second) })
+	s.fails(t, fault.NotFound, func(tx meta.Tx) error { return tx.AdminTokens().Revoke(second.ID, 5) })
+	s.write(t, func(tx meta.Tx) error {
+		return errors.Join(tx.AdminTokens().Revoke(first.ID, 5), tx.AdminTokens().Add(second))
+	})
+	s.validIs(t, second)
+	s.fails(t, fault.NotFound, func(tx meta.Tx) error { return tx.AdminTokens().Revoke(first.ID, 6) })
+	s.write(t, func(tx meta.Tx) error { return tx.AdminTokens().Revoke(second.ID, 6) })
+	s.missing(t, valid)
+	for _, used := range []meta.AdminToken{{ID: id.AdminToken{3}, Hash: first.Hash}, {ID: second.ID, Hash: [32]byte{3}}} {
+		s.fails(t, fault.Conflict, func(tx meta.Tx) error { return tx.AdminTokens().Add(used) })
+	}
+}
+
+func oneRotationTakesEffect(t *testing.T, s *store) {
+	s.write(t, func(tx meta.Tx) error { return tx.AdminTokens().Add(newAdminToken(100)) })
+	var all sync.WaitGroup
+	var took atomic.Int32
+	for n := range byte(4) {
+		all.Go(func() {
+			err := s.Write(t.Context(), func(tx meta.Tx) error {
+				if err := tx.AdminTokens().Revoke(id.AdminToken{100}, 5); err != nil {
+					return err
+				}
+				return tx.AdminTokens().Add(newAdminToken(n))
+			})
+			if err == nil {
+				took.Add(1)
+			} else if !fault.Is(err, fault.NotFound) {
+				t.Errorf("rotation %d: %v", n, err)
+			}
+		})
+	}
+	all.Wait()
+	same(t, "rotations that took effect", took.Load(), int32(1))
+}
