@@ -30,7 +30,8 @@ type Placement struct {
 	Sums []byte
 }
 
-// Repair is a part of a pack that its store does not hold, or holds wrong.
+// Repair is a part of a pack that its store does not hold, or holds wrong; of
+// a pack that is not placed in the store, one that it holds and should not.
 type Repair struct {
 	Key   PackKey
 	Store StoreID
@@ -48,7 +49,8 @@ type Placements interface {
 	Add(p Placement) (Placement, error)
 	// Get returns a pack's placement.
 	Get(key PackKey) (Placement, error)
-	// Remove removes a pack's placement and its repairs, if there are any.
+	// Remove removes a pack's placement, if there is one. Its repairs stay:
+	// what their stores hold has to go.
 	Remove(key PackKey) error
 	// List returns the placements behind after, by ascending key, at most
 	// limit of them. It begins with the zero key.

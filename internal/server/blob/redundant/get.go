@@ -70,13 +70,36 @@ func (r *reader) fill() error {
 	first := begin / chunkSize
 	last := min(chunks(end), first+windowChunks)
 	end = min(end, last*chunkSize)
-	b, err := r.s.window(r.ctx, r.row, int(part), first, last)
+	b, err := piecemeal(first, last, func(first, last int64) ([]byte, error) { return r.s.window(r.ctx, r.row, int(part), first, last) })
 	if err != nil {
 		return fault.Errorf(kindOf(r.ctx, err), "read pack: %w", err)
 	}
 	r.window = b[begin-first*chunkSize : end-first*chunkSize]
 	r.at += int64(len(r.window))
 	return nil
+}
+
+// rotten is a failure that has to do with wrong bytes.
+type rotten struct{ error }
+
+// Unwrap is for package errors.
+func (r rotten) Unwrap() error { return r.error }
+
+// piecemeal gets chunks at once, and one by one where some of them are rotten:
+// what is wrong in one place of a part does not spoil the rest of it.
+func piecemeal(first, last int64, get func(first, last int64) ([]byte, error)) (all []byte, err error) {
+	all, err = get(first, last)
+	if _, bad := errors.AsType[rotten](err); !bad || last-first == 1 {
+		return all, err
+	}
+	for ; first < last; first++ {
+		b, err := get(first, first+1)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, b...)
+	}
+	return all, nil
 }
 
 // window returns chunks of a data part, from whoever has them first.
@@ -161,8 +184,13 @@ func (s *Store) part(ctx context.Context, row meta.Placement, part int, first, l
 	if err != nil {
 		return nil, err
 	}
+	begin := s.c.Now()
 	b, err := s.ask(ctx, m, row, part, first, last)
-	m.note(err)
+	// Who was called off is slow only where it had its time, and where it was
+	// not the caller who left.
+	if !fault.Is(err, fault.Canceled) || context.Cause(ctx) == errOvertaken && s.c.Now().Sub(begin) >= s.c.Hedge {
+		m.note(err)
+	}
 	switch fault.KindOf(err) {
 	case fault.NotFound, fault.Integrity:
 		if err != nil {
@@ -200,14 +228,17 @@ func (s *Store) notice(r meta.Repair) {
 	}
 }
 
+// errOvertaken is why a call ends whose answer is not needed any more.
+var errOvertaken = errors.New("another way was faster")
+
 // way is one of several ways to get something.
 type way func(context.Context) ([]byte, error)
 
 // race tries as many ways as have to succeed, and another one whenever one
 // failed or time has passed. It returns what each way found, where it did.
 func (s *Store) race(ctx context.Context, need int, ways []way) ([][]byte, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(errOvertaken)
 	type result struct {
 		way   int
 		found []byte
@@ -246,10 +277,17 @@ func (s *Store) race(ctx context.Context, need int, ways []way) ([][]byte, error
 			return nil, verdict(ctx, nil)
 		}
 	}
-	if need > 0 {
-		return nil, verdict(ctx, errs)
+	if need == 0 {
+		return found, nil
 	}
-	return found, nil
+	err := verdict(ctx, errs)
+	if slices.ContainsFunc(errs, func(err error) bool {
+		_, bad := errors.AsType[rotten](err)
+		return bad || fault.Is(err, fault.Integrity)
+	}) {
+		err = rotten{err}
+	}
+	return nil, err
 }
 
 // count returns how many were found.

@@ -1,53 +1,79 @@
 package redundant
 
 import (
+	"bytes"
 	"context"
 	"iter"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/server/blob"
+	"parsec/internal/server/meta"
 )
 
 // List implements [blob.Store]. A pack is there where enough stores list its
-// parts. As many stores may fail to list as parts may be lost.
+// parts. Where stores do not answer, and a pack may be there or not for it,
+// the list fails there rather than pass it over.
 func (s *Store) List(ctx context.Context, scope blob.Scope, after id.Pack) iter.Seq2[blob.Object, error] {
 	return func(yield func(blob.Object, error) bool) {
-		l := &lister{s: s, ctx: ctx}
+		l := &lister{s: s, ctx: ctx, sources: map[meta.StoreID]*source{}}
 		defer l.stop()
 		for _, m := range s.members {
-			if err := l.add(m, scope, after); err != nil {
-				yield(blob.Object{}, err)
-				return
-			}
+			next, stop := iter.Pull2(m.Store.List(ctx, scope, after))
+			l.sources[m.ID] = &source{m: m, next: next, stop: stop}
 		}
-		for len(l.sources) > 0 {
-			o, here, err := l.next()
+		at := packKey(blob.Key{Scope: scope, Pack: after})
+		for {
+			page, err := s.page(ctx, at)
 			if err != nil {
-				yield(blob.Object{}, err)
+				yield(blob.Object{}, fault.Errorf(kindOf(ctx, err), "list packs: %w", err))
 				return
 			}
-			if here && !yield(o, nil) {
+			for _, row := range page {
+				if row.Key.Organization != scope.Organization || row.Key.Workspace != scope.Workspace {
+					return
+				}
+				o, here, err := l.find(row)
+				if (err != nil || here) && !yield(o, err) || err != nil {
+					return
+				}
+			}
+			if len(page) == 0 {
 				return
 			}
+			at = page[len(page)-1].Key
 		}
 	}
 }
 
-// lister merges the lists of the stores.
+// pageSize is how many rows are read at once; each may have some kilobytes of
+// checksums.
+const pageSize = 100
+
+// page returns the rows behind a key.
+func (s *Store) page(ctx context.Context, after meta.PackKey) (page []meta.Placement, err error) {
+	err = s.rows.Read(ctx, func(tx meta.Tx) error {
+		page, err = tx.Placements().List(after, pageSize)
+		return err
+	})
+	return page, err
+}
+
+// lister reads the lists of the stores along the rows.
 type lister struct {
 	s       *Store
 	ctx     context.Context
-	sources []*source
-	failed  int
+	sources map[meta.StoreID]*source
 }
 
 // source is the list of one store.
 type source struct {
-	m    *member
-	next func() (blob.Object, error, bool)
-	stop func()
-	head blob.Object
+	m      *member
+	next   func() (blob.Object, error, bool)
+	stop   func()
+	head   blob.Object // what was read last, if anything
+	ended  bool
+	failed error
 }
 
 func (l *lister) stop() {
@@ -56,70 +82,43 @@ func (l *lister) stop() {
 	}
 }
 
-func (l *lister) add(m *member, scope blob.Scope, after id.Pack) error {
-	next, stop := iter.Pull2(m.Store.List(l.ctx, scope, after))
-	s := &source{m: m, next: next, stop: stop}
-	more, err := l.advance(s)
-	if more {
-		l.sources = append(l.sources, s)
+// has reports whether a list has a pack. Those that are asked for ascend.
+func (s *source) has(p id.Pack) (blob.Object, bool, error) {
+	for s.failed == nil && !s.ended && bytes.Compare(s.head.Key.Pack[:], p[:]) < 0 {
+		var more bool
+		if s.head, s.failed, more = s.next(); !more {
+			s.ended = true
+		}
 	}
-	return err
+	if s.failed != nil {
+		return s.head, false, s.m.named(s.failed)
+	}
+	return s.head, !s.ended && s.head.Key.Pack == p, nil
 }
 
-// advance moves a list to its next object, and reports whether there is one.
-func (l *lister) advance(s *source) (bool, error) {
-	var err error
-	var more bool
-	if s.head, err, more = s.next(); more && err == nil {
-		return true, nil
-	}
-	s.stop()
-	if err == nil {
-		return false, nil
-	}
-	if l.failed++; l.ctx.Err() != nil || l.failed > l.s.c.Layout.Parity {
-		return false, fault.Errorf(kindOf(l.ctx, err), "list packs: %w", s.m.named(err))
-	}
-	return false, nil
-}
-
-// next returns the first object of all lists, and whether enough of it is there.
-func (l *lister) next() (o blob.Object, here bool, err error) {
-	o = l.sources[0].head
-	for _, s := range l.sources[1:] {
-		if s.head.Key.Compare(o.Key) < 0 {
-			o = s.head
-		}
-	}
-	holders := map[*member]bool{}
-	left := l.sources[:0]
-	for _, s := range l.sources {
-		more := true
-		if s.head.Key == o.Key {
-			holders[s.m] = true
-			var failed error
-			if more, failed = l.advance(s); failed != nil {
-				err = failed
-			}
-		}
-		if more {
-			left = append(left, s)
-		}
-	}
-	l.sources = left
-	if err != nil {
-		return o, false, err
-	}
-	row, err := l.s.place(l.ctx, o.Key)
-	if fault.Is(err, fault.NotFound) {
-		return o, false, nil
-	}
-	n := 0
+// find reports whether enough of a pack is there.
+func (l *lister) find(row meta.Placement) (o blob.Object, here bool, err error) {
+	n, errs := 0, []error{}
 	for _, number := range row.Stores {
-		if m, err := l.s.member(number); err == nil && holders[m] {
+		source := l.sources[number]
+		if source == nil {
+			_, err := l.s.member(number)
+			errs = append(errs, err)
+			continue
+		}
+		there, ok, err := source.has(row.Key.Pack)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if ok {
+			o.Modified = there.Modified
 			n++
 		}
 	}
-	o.Size = row.Size
-	return o, n >= row.Data, err
+	o.Key, o.Size = blobKey(row.Key), row.Size
+	if n < row.Data && n+len(errs) >= row.Data || l.ctx.Err() != nil {
+		err := verdict(l.ctx, errs)
+		return blob.Object{}, false, fault.Errorf(fault.KindOf(err), "list packs: %w", err)
+	}
+	return o, n >= row.Data, nil
 }

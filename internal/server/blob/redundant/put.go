@@ -87,8 +87,12 @@ func (s *Store) putParts(ctx context.Context, row meta.Placement, p parts) []err
 		part int
 		err  error
 	}
-	results := make(chan result, len(row.Stores))
+	results, spared := make(chan result, len(row.Stores)), s.spared(row)
 	for i, number := range row.Stores {
+		if spared[number] {
+			results <- result{i, fault.Errorf(fault.Unreachable, "store %d: it failed a moment ago", number)}
+			continue
+		}
 		s.running.Go(func() { results <- result{i, s.putPart(ctx, row, number, p.pieces[i])} })
 	}
 	errs, stored := make([]error, len(row.Stores)), 0
@@ -113,15 +117,27 @@ func (s *Store) putParts(ctx context.Context, row meta.Placement, p parts) []err
 	return errs
 }
 
+// spared returns the stores that are not written to because they failed a
+// moment ago, as long as there are enough others.
+func (s *Store) spared(row meta.Placement) map[meta.StoreID]bool {
+	spared := map[meta.StoreID]bool{}
+	for _, number := range row.Stores {
+		if m, err := s.member(number); err == nil && m.rests() {
+			spared[number] = true
+		}
+	}
+	if len(row.Stores)-len(spared) < s.needed(row) {
+		return nil
+	}
+	return spared
+}
+
 // putPart stores one part. What else is there under its name is not what the
 // row says, and gives way.
 func (s *Store) putPart(ctx context.Context, row meta.Placement, number meta.StoreID, pieces [][]byte) error {
 	m, err := s.member(number)
 	if err != nil {
 		return err
-	}
-	if m.rests() && s.needed(row) < len(row.Stores) {
-		return m.named(fault.Errorf(fault.Unreachable, "it failed a moment ago"))
 	}
 	key := blobKey(row.Key)
 	err = m.Store.Put(ctx, key, pieces)

@@ -161,7 +161,8 @@ func (s *Store) place(ctx context.Context, key blob.Key) (row meta.Placement, er
 func (s *Store) Size(ctx context.Context, key blob.Key) (int64, error) {
 	const what = "find pack"
 	row, err := s.place(ctx, key)
-	if fault.Is(err, fault.NotFound) {
+	placed := !fault.Is(err, fault.NotFound)
+	if !placed {
 		row, err = meta.Placement{Data: s.c.Layout.Data, Stores: s.chosen(key.Pack)}, nil
 	}
 	if err != nil {
@@ -170,8 +171,10 @@ func (s *Store) Size(ctx context.Context, key blob.Key) (int64, error) {
 	errs := s.each(row.Stores, func(m *member) error { _, err := m.Store.Size(ctx, key); return err })
 	here, absent := 0, 0
 	for _, err := range errs {
-		if err == nil {
+		if err == nil && placed {
 			here++
+		} else if err == nil {
+			absent++ // what lies there without a row is a leftover
 		} else if fault.Is(err, fault.NotFound) {
 			absent++
 		}
@@ -202,22 +205,43 @@ func (s *Store) each(stores []meta.StoreID, call func(*member) error) []error {
 	return errs
 }
 
-// Delete implements [blob.Store]. The row goes last, so that a call that
-// failed can be repeated.
+// Delete implements [blob.Store]. The row goes first, and its parts into the
+// queue: what cannot be removed now is removed by [Store.Mend], and no repair
+// brings back what has no row.
 func (s *Store) Delete(ctx context.Context, key blob.Key) error {
 	const what = "remove pack"
 	row, err := s.place(ctx, key)
 	if fault.Is(err, fault.NotFound) {
 		return nil
 	}
+	var parts []meta.Repair
 	if err == nil {
-		err = errors.Join(s.each(row.Stores, func(m *member) error { return m.Store.Delete(ctx, key) })...)
-	}
-	if err == nil {
-		err = s.rows.Write(ctx, func(tx meta.Tx) error { return tx.Placements().Remove(row.Key) })
+		for _, number := range row.Stores {
+			parts = append(parts, meta.Repair{Key: row.Key, Store: number})
+		}
+		err = s.rows.Write(ctx, func(tx meta.Tx) error {
+			if err := tx.Placements().Remove(row.Key); err != nil {
+				return err
+			}
+			return tx.Placements().Queue(parts)
+		})
 	}
 	if err != nil {
 		return fault.Errorf(kindOf(ctx, err), "%s: %w", what, err)
+	}
+	errs := s.each(row.Stores, func(m *member) error { return m.Store.Delete(ctx, key) })
+	if err := s.rows.Write(ctx, func(tx meta.Tx) error {
+		for i, part := range parts {
+			if errs[i] != nil {
+				continue
+			}
+			if err := tx.Placements().Done(part); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		s.c.Log.DebugContext(ctx, "the parts of a removed pack stay queued", "pack", key.Pack, "error", err)
 	}
 	return nil
 }
@@ -241,12 +265,12 @@ func kindOf(ctx context.Context, err error) fault.Kind {
 }
 
 // verdict says what several failures come to: what was not there for a store
-// that answered may be there with one that did not.
+// that answered may be there with one that did not. It never returns nil.
 func verdict(ctx context.Context, errs []error) error {
 	if ctx.Err() != nil {
 		return fault.Errorf(fault.Canceled, "%w", context.Cause(ctx))
 	}
-	var missing error
+	missing := fault.Errorf(fault.NotFound, "too few stores hold it")
 	for _, err := range errs {
 		switch {
 		case err == nil:

@@ -19,8 +19,11 @@ import (
 	"parsec/internal/server/blob/faulty"
 	"parsec/internal/server/blob/file"
 	"parsec/internal/server/blob/redundant"
+	"parsec/internal/server/blob/s3"
+	"parsec/internal/server/blob/swift"
 	"parsec/internal/server/meta"
 	"parsec/internal/server/meta/sqlite"
+	"parsec/internal/services"
 )
 
 // cluster is a store over three or more folders, each of which can fail.
@@ -33,9 +36,31 @@ type cluster struct {
 // Close closes the database too.
 func (c *cluster) Close() error { return errors.Join(c.Store.Close(), c.rows.Close()) }
 
+// openMember opens the object store at a folder or URL.
+func openMember(ctx context.Context, place string) (blob.Store, error) {
+	switch scheme, _, _ := strings.Cut(place, ":"); scheme {
+	case "s3":
+		c, err := s3.ParseURL(place)
+		if err != nil {
+			return nil, err
+		}
+		return s3.Open(ctx, c)
+	case "swift":
+		c, err := swift.ParseURL(place)
+		if err != nil {
+			return nil, err
+		}
+		return swift.Open(ctx, c)
+	}
+	return file.Open(ctx, file.Config{Path: place})
+}
+
 // openAt opens a cluster whose layout and number of stores stand in the name
-// of its folder.
+// of its folder. The URLs of the first stores may stand behind it; the others
+// are folders.
 func openAt(ctx context.Context, place string, more redundant.Config) (*cluster, error) {
+	urls := strings.Split(place, "|")
+	place, urls = urls[0], urls[1:]
 	layout, number, _ := strings.Cut(filepath.Base(place), "@")
 	var stores int
 	if _, err := fmt.Sscan(number, &stores); err != nil {
@@ -52,7 +77,11 @@ func openAt(ctx context.Context, place string, more redundant.Config) (*cluster,
 	c := &cluster{rows: rows}
 	var members []redundant.Member
 	for i := range stores {
-		s, err := file.Open(ctx, file.Config{Path: fmt.Sprint(place, i)})
+		at := fmt.Sprint(place, i)
+		if i < len(urls) {
+			at = urls[i]
+		}
+		s, err := openMember(ctx, at)
 		if err != nil {
 			return nil, err
 		}
@@ -91,6 +120,16 @@ func TestEveryLayoutKeepsTheContract(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Stores of all kinds go together, as they are with several providers.
+func TestStoresOfDifferentKindsKeepTheContractTogether(t *testing.T) {
+	blobtest.Run(t, blobtest.Adapter{
+		New: func(t *testing.T) string {
+			return strings.Join([]string{filepath.Join(t.TempDir(), "erasure:2+1@3"), services.S3(t), services.Swift(t)}, "|")
+		},
+		Open: open,
+	})
 }
 
 func newCluster(t *testing.T, layout string, c redundant.Config) *cluster {

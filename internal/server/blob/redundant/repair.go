@@ -2,6 +2,7 @@ package redundant
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"parsec/internal/base/fault"
@@ -57,23 +58,46 @@ func later(was, is error) error {
 	return was
 }
 
-// mend stores the part that a repair names, and takes the repair out of the
-// queue. A pack that was removed meanwhile needs none.
+// mend makes a store hold what the row of a pack says, and takes the repair out
+// of the queue: its part, or, of a pack that was removed or lies elsewhere,
+// nothing.
 func (s *Store) mend(ctx context.Context, r meta.Repair) error {
 	row, err := s.place(ctx, blobKey(r.Key))
-	if err == nil {
+	switch {
+	case err == nil:
 		err = s.mendRow(ctx, row, r.Store)
+	case fault.Is(err, fault.NotFound):
+		err = s.clear(ctx, r)
 	}
-	if err != nil && !fault.Is(err, fault.NotFound) {
+	if err != nil {
 		return err
-	}
-	if err != nil && row.Stores != nil {
-		return err // its parts are not found, which is no reason to forget it
 	}
 	return s.rows.Write(ctx, func(tx meta.Tx) error { return tx.Placements().Done(r) })
 }
 
+// clear removes what a store holds of a pack that is not to be there.
+func (s *Store) clear(ctx context.Context, r meta.Repair) error {
+	m, err := s.member(r.Store)
+	if err == nil {
+		err = m.named(m.Store.Delete(ctx, blobKey(r.Key)))
+	}
+	if err != nil {
+		return err
+	}
+	row, err := s.place(ctx, blobKey(r.Key))
+	if err == nil && slices.Contains(row.Stores, r.Store) {
+		return fault.Errorf(fault.Busy, "store %s: pack %s was placed there meanwhile", m.Name, r.Key.Pack)
+	}
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}
+
 func (s *Store) mendRow(ctx context.Context, row meta.Placement, number meta.StoreID) error {
+	if !slices.Contains(row.Stores, number) {
+		return s.clear(ctx, meta.Repair{Key: row.Key, Store: number})
+	}
 	for i, holder := range row.Stores {
 		if holder != number {
 			continue
@@ -82,8 +106,12 @@ func (s *Store) mendRow(ctx context.Context, row meta.Placement, number meta.Sto
 		if err != nil {
 			return err
 		}
-		if s.checkPart(ctx, m, row, i) == nil {
+		// Only what is proven to be missing or wrong gives way: a part that
+		// cannot be read just now may be as good as ever.
+		if err := s.checkPart(ctx, m, row, i); err == nil {
 			return nil
+		} else if !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Integrity) {
+			return m.named(err)
 		}
 		content, err := s.rebuildPart(ctx, row, i)
 		if err != nil {
@@ -97,7 +125,8 @@ func (s *Store) mendRow(ctx context.Context, row meta.Placement, number meta.Sto
 	return nil
 }
 
-// replace stores a part over what is there, once it is known to be wrong.
+// replace stores a part over what is there, once it is known to be wrong. A
+// pack that was removed meanwhile does not come back by it.
 func (s *Store) replace(ctx context.Context, m *member, row meta.Placement, part int, content []byte) error {
 	key := blobKey(row.Key)
 	if err := m.Store.Delete(ctx, key); err != nil {
@@ -106,14 +135,20 @@ func (s *Store) replace(ctx context.Context, m *member, row meta.Placement, part
 	if err := m.Store.Put(ctx, key, [][]byte{content}); err != nil {
 		return err
 	}
+	if _, err := s.place(ctx, key); fault.Is(err, fault.NotFound) {
+		return m.Store.Delete(ctx, key)
+	}
 	return s.checkPart(ctx, m, row, part)
 }
 
-// checkPart reads a whole part from its store. What has no chunks is asked for.
+// checkPart reads a whole part from its store, which is to have no more of it.
 func (s *Store) checkPart(ctx context.Context, m *member, row meta.Placement, part int) error {
-	if row.Size == 0 {
-		_, err := m.Store.Size(ctx, blobKey(row.Key))
+	size, err := m.Store.Size(ctx, blobKey(row.Key))
+	if err != nil {
 		return err
+	}
+	if want := partSize(row.Size, row.Data); size != want {
+		return fault.Errorf(fault.Integrity, "part %d of pack %s has %d bytes, not %d", part, row.Key.Pack, size, want)
 	}
 	return windows(row, func(first, last int64) error {
 		_, err := s.ask(ctx, m, row, part, first, last)
@@ -124,7 +159,7 @@ func (s *Store) checkPart(ctx context.Context, m *member, row meta.Placement, pa
 // rebuildPart computes a whole part from the others.
 func (s *Store) rebuildPart(ctx context.Context, row meta.Placement, part int) (content []byte, err error) {
 	err = windows(row, func(first, last int64) error {
-		b, err := s.rebuild(ctx, row, part, first, last)
+		b, err := piecemeal(first, last, func(first, last int64) ([]byte, error) { return s.rebuild(ctx, row, part, first, last) })
 		content = append(content, b...)
 		return err
 	})

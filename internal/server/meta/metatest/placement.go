@@ -105,7 +105,7 @@ func repairIsQueued(t *testing.T, s *store) {
 		queued(meta.Repair{}, 9, all[1:]...)
 	}
 	s.write(t, func(tx meta.Tx) error { return tx.Placements().Remove(newPackKey(1)) })
-	queued(meta.Repair{}, 9, all[2])
+	queued(meta.Repair{}, 9, all[1:]...)
 	if err := s.Read(t.Context(), func(tx meta.Tx) error { return tx.Placements().Done(all[2]) }); err == nil || fault.Is(err, fault.NotFound) {
 		t.Errorf("a read that writes: %v", err)
 	}

@@ -61,12 +61,8 @@ func (s placements) Get(key meta.PackKey) (p meta.Placement, err error) {
 }
 
 func (s placements) Remove(key meta.PackKey) error {
-	const what = "remove placement"
-	args := []any{key.Organization[:], key.Workspace[:], key.Pack[:]}
-	if err := s.put(what, `DELETE FROM repairs WHERE organization = $1 AND workspace = $2 AND pack = $3`, args...); err != nil {
-		return err
-	}
-	return s.put(what, `DELETE FROM placements WHERE organization = $1 AND workspace = $2 AND pack = $3`, args...)
+	return s.put("remove placement", `DELETE FROM placements WHERE organization = $1 AND workspace = $2 AND pack = $3`,
+		key.Organization[:], key.Workspace[:], key.Pack[:])
 }
 
 func (s placements) List(after meta.PackKey, limit int) (found []meta.Placement, err error) {

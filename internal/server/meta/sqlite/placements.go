@@ -57,12 +57,8 @@ func (c placements) Get(key meta.PackKey) (p meta.Placement, err error) {
 }
 
 func (c placements) Remove(key meta.PackKey) error {
-	const what = "remove placement"
-	args := []any{key.Organization[:], key.Workspace[:], key.Pack[:]}
-	if _, err := c.exec(what, `DELETE FROM repairs WHERE organization = ? AND workspace = ? AND pack = ?`, args...); err != nil {
-		return err
-	}
-	_, err := c.exec(what, `DELETE FROM placements WHERE organization = ? AND workspace = ? AND pack = ?`, args...)
+	_, err := c.exec("remove placement", `DELETE FROM placements WHERE organization = ? AND workspace = ? AND pack = ?`,
+		key.Organization[:], key.Workspace[:], key.Pack[:])
 	return err
 }
 
