@@ -210,6 +210,7 @@ func TestWhatPOSIXRefusesIsRefusedAsItSays(t *testing.T) {
 		"make a folder in a file":             {drop(d.Mkdir(ctx, file, "x")), syscall.ENOTDIR},
 		"make a workspace":                    {drop(d.Mkdir(ctx, filesystem.Node{}, "x")), syscall.EPERM},
 		"unlink a workspace":                  {d.Rmdir(ctx, filesystem.Node{}, "plans"), syscall.EPERM},
+		"remove a workspace with all in it":   {d.RemoveAll(ctx, filesystem.Node{}, "plans"), syscall.EPERM},
 		"make a file that must not be there":  {second(d.Create(ctx, plans, "file", filesystem.Exclusive|filesystem.Write, false)), syscall.EEXIST},
 		"open a folder as a file":             {drop(d.Open(ctx, full, filesystem.Read)), syscall.EISDIR},
 		"open the list of workspaces":         {drop(d.Open(ctx, filesystem.Node{}, filesystem.Read)), syscall.EISDIR},

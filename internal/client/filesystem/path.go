@@ -117,6 +117,9 @@ func (v *View) MkdirAll(ctx context.Context, p string) (Attr, error) {
 // RemoveAll removes what a folder names so, with all that is in it. What somebody
 // adds meanwhile makes it fail; what it removed until then stays removed.
 func (v *View) RemoveAll(ctx context.Context, folder Node, name string) error {
+	if err := v.mayMake(folder, name); err != nil {
+		return err // before anything is gone
+	}
 	a, err := v.Lookup(ctx, folder, name)
 	if err != nil {
 		return err
