@@ -19,12 +19,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/sys/mountinfo"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sync/errgroup"
 
 	"parsec/internal/api/parsecv1"
 	"parsec/internal/client/device"
 	"parsec/internal/client/home"
+	"parsec/internal/client/mount"
 	"parsec/internal/server/servertest"
 )
 
@@ -80,7 +82,7 @@ func TestScripts(t *testing.T) {
 				Files: []string{path},
 				Setup: s.setup,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"exits": exits, "get": get, "keys": keys, "enroll": enroll, "hold": hold, "await-holder": awaitHolder, "kill-agent": killAgent,
+					"exits": exits, "get": get, "keys": keys, "enroll": enroll, "hold": hold, "await-holder": awaitHolder, "kill-agent": killAgent, "await-mount": awaitMount,
 					"stop-server": s.stop, "start-server": s.start, "start-empty-server": s.startEmpty,
 					"operator": s.operator, "backup-server": s.backup, "restore-server": s.restore,
 					"damage-blocks": s.damage,
@@ -109,8 +111,26 @@ func (s *script) setup(env *testscript.Env) error {
 		"PARSEC_HOME="+filepath.Join(work, "alice"),
 		"TEST_KEYRING="+work+"/keyring", "PARSEC_KEYRING=true", noRaceSleep,
 	)
-	env.Defer(func() { killAgents(work) })
+	env.Defer(func() {
+		killAgents(work)
+		_ = mount.Unmount(filepath.Join(work, "drive")) // what a script that failed left behind
+	})
 	return os.Mkdir(work+"/keyring", 0o700)
+}
+
+// awaitMount waits until a folder is mounted.
+func awaitMount(ts *testscript.TestScript, _ bool, args []string) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range 6000 {
+		all, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(ts.MkAbs(args[0])))
+		ts.Check(err)
+		if len(all) > 0 {
+			return
+		}
+		<-tick.C
+	}
+	ts.Fatalf("%s is not mounted", args[0])
 }
 
 // killAgents ends agents that a script left in the background.

@@ -61,6 +61,11 @@ type Agent struct {
 	running sync.WaitGroup
 	quit    context.CancelFunc
 
+	// faces are what shows the workspaces; ended says that there will be no more.
+	faces   map[Face]bool
+	ended   bool
+	keeping sync.WaitGroup
+
 	server *socket.Server // nil where other processes cannot join
 	// cancel breaks off what other processes have begun.
 	cancel  context.CancelFunc
@@ -196,6 +201,9 @@ func (a *Agent) Stay(ctx context.Context) {
 	}
 }
 
+// Stopping is closed when somebody has told the agent to stop.
+func (a *Agent) Stopping() <-chan struct{} { return a.stopping }
+
 // Others returns how many calls of other processes are in flight.
 func (a *Agent) Others() int {
 	if a.server == nil {
@@ -204,11 +212,11 @@ func (a *Agent) Others() int {
 	return a.server.Calls()
 }
 
-// Drain waits until no other process has work in flight here, and then lets
-// nobody join any more, and ends the syncing. An agent that was told to stop
-// waits only so long.
+// Drain ends the faces, waits until no other process has work in flight here, and
+// then lets nobody join any more, and ends the syncing. An agent that was told to
+// stop waits only so long.
 func (a *Agent) Drain() error {
-	return errors.Join(a.drain(), a.endSyncing())
+	return errors.Join(a.endFaces(), a.drain(), a.endSyncing())
 }
 
 func (a *Agent) drain() error {

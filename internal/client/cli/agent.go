@@ -71,7 +71,12 @@ func (r *run) runAgent(c *cobra.Command, background bool, log string) error {
 		if err := alone(); !errors.Is(err, socket.ErrNobody) {
 			return err
 		}
-		return r.startAgent(ctx, p, f)
+		process, log, err := r.startAgent(ctx, p, f)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(r.Stdout, "process %d\nlog %s\n", process, log)
+		return err
 	}
 	to, err := r.openLog(log)
 	if err != nil {
@@ -137,25 +142,26 @@ type unclosed struct{ io.Writer }
 // Close implements [io.Closer].
 func (unclosed) Close() error { return nil }
 
-// startAgent starts the agent as a process of its own, and waits until it is ready.
-func (r *run) startAgent(ctx context.Context, p session.Place, f device.Found) error {
+// startAgent starts the agent as a process of its own, and waits until it is
+// ready. It returns its number, and where it logs.
+func (r *run) startAgent(ctx context.Context, p session.Place, f device.Found) (process int, log string, err error) {
 	folder := home.Folder(p.Home, f.Device)
-	log := filepath.Join(folder, logFile)
+	log = filepath.Join(folder, logFile)
 	child, err := r.agentProcess(ctx, p, f, log)
 	if err != nil {
-		return err
+		return 0, "", err
 	}
 	said, err := os.CreateTemp("", "parsec-agent-")
 	if err != nil {
-		return fault.Errorf(fault.Failed, "start agent: %w", err)
+		return 0, "", fault.Errorf(fault.Failed, "start agent: %w", err)
 	}
 	defer said.Close()
 	_ = os.Remove(said.Name()) // where that is not possible while it is open, the system cleans up
 	child.Stderr = said
 	if err := child.Start(); err != nil {
-		return fault.Errorf(fault.Failed, "start agent: %w", err)
+		return 0, "", fault.Errorf(fault.Failed, "start agent: %w", err)
 	}
-	process := child.Process.Pid
+	process = child.Process.Pid
 	ended := make(chan error, 1)
 	// Where the agent goes on, this waits until the program ends, which is next.
 	var waiting sync.WaitGroup
@@ -163,16 +169,15 @@ func (r *run) startAgent(ctx context.Context, p session.Place, f device.Found) e
 	for {
 		h, err := agent.Holder(ctx, folder)
 		if err == nil && h.Process == process {
-			_, err = fmt.Fprintf(r.Stdout, "process %d\nlog %s\n", process, log)
-			return err
+			return process, log, nil
 		}
 		select {
 		case err := <-ended:
-			return r.agentFailed(err, said)
+			return 0, "", r.agentFailed(err, said)
 		default:
 		}
 		if err := frame.Pause(ctx, frame.JoinStep); err != nil {
-			return errors.Join(err, child.Process.Signal(os.Interrupt))
+			return 0, "", errors.Join(err, child.Process.Signal(os.Interrupt))
 		}
 	}
 }

@@ -69,6 +69,36 @@ func (r *Run) WithAgent(c *cobra.Command, act func(context.Context, *agent.Agent
 	return r.Release(c.Context(), a, act(c.Context(), a))
 }
 
+// WithStaying calls act with what holds the chosen device until it is told to
+// stop: the agent, or, where none runs, this process, which is the agent then.
+func (r *Run) WithStaying(c *cobra.Command, act func(context.Context, *agent.Agent) error) error {
+	if r.agent != nil {
+		return act(c.Context(), r.agent)
+	}
+	p, f, err := r.Choose(c)
+	if err != nil {
+		return err
+	}
+	ctx, folder := c.Context(), home.Folder(p.Home, f.Device)
+	a, err := r.Claim(ctx, p, f, agent.Config{Stays: true}, func() error {
+		switch h, err := agent.Holder(ctx, folder); {
+		case err != nil:
+			return err
+		case !h.Stays: // it ends by itself, and is waited for
+			return socket.ErrNobody
+		}
+		status, err := r.join(ctx, folder)
+		if err != nil {
+			return err
+		}
+		return Elsewhere{status}
+	})
+	if err != nil {
+		return err
+	}
+	return r.Release(ctx, a, act(ctx, a))
+}
+
 // Release gives a device back, once no other process has work in flight here.
 func (r *Run) Release(ctx context.Context, a *agent.Agent, err error) error {
 	if n := a.Others(); n > 0 {
