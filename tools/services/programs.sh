@@ -12,6 +12,7 @@ package() {
     case $1 in
     fusermount3) echo fuse3 ;;
     setfattr | getfattr) echo attr ;;
+    inotifywait) echo inotify-tools ;;
     mount.davfs) echo davfs2 ;;
     *) echo "$1" ;;
     esac

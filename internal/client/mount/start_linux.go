@@ -69,9 +69,10 @@ func options(cfg Config) *fuse.MountOptions {
 	o := &fuse.MountOptions{
 		FsName: "parsec", Name: "parsec", DirectMount: true, MaxWrite: maxRequest, MaxBackground: 64,
 		EnableLocks: true, IgnoreSecurityLabels: true, ExplicitDataCacheControl: true,
-		ExtraCapabilities: fuse.CAP_WRITEBACK_CACHE | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_ASYNC_DIO,
-		Options:           []string{"default_permissions"},
-		Logger:            log.New(io.Discard, "", 0), // what it says of requests has names in it
+		ExtraCapabilities: fuse.CAP_WRITEBACK_CACHE | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_ASYNC_DIO |
+			fuse.CAP_HANDLE_KILLPRIV_V2, // there are no such bits, so the kernel need not ask for them at each write
+		Options: []string{"default_permissions"},
+		Logger:  log.New(io.Discard, "", 0), // what it says of requests has names in it
 	}
 	if cfg.ReadOnly {
 		o.Options = append(o.Options, "ro")
