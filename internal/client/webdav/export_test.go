@@ -1,6 +1,9 @@
 package webdav
 
-import "encoding/xml"
+import (
+	"encoding/xml"
+	"time"
+)
 
 // Condition is a condition of an If header.
 type Condition struct {
@@ -55,3 +58,17 @@ func ParseXML(b []byte) (Element, string, error) {
 	}
 	return e.export(), e.String(), nil
 }
+
+// AddLocks takes a number of shared locks.
+func AddLocks(n int) error {
+	all := newLocks(time.Now)
+	for range n {
+		if _, err := all.add(lock{path: "/file", shared: true, timeout: time.Hour}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// StatusOf returns the status of an error.
+func StatusOf(err error) int { return statusOf(err) }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -434,6 +435,7 @@ func TestManyClientsAtOnce(t *testing.T) {
 	for w := range 8 {
 		group.Go(func() error {
 			for i := range 15 {
+				d.now.move(time.Second)
 				mine := fmt.Sprintf("/plans/shared/%d", (w+i)%5)
 				for _, err := range []error{
 					once(ctx, "PUT", mine, strings.Repeat(fmt.Sprint(w), 1000+i)),
