@@ -82,7 +82,7 @@ func TestScripts(t *testing.T) {
 				Files: []string{path},
 				Setup: s.setup,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"exits": exits, "get": get, "keys": keys, "enroll": enroll, "hold": hold, "await-holder": awaitHolder, "kill-agent": killAgent, "await-mount": awaitMount,
+					"exits": exits, "get": get, "keys": keys, "enroll": enroll, "hold": hold, "await-holder": awaitHolder, "kill-agent": killAgent, "await-mount": awaitMount, "await-served": awaitServed, "dav": dav,
 					"stop-server": s.stop, "start-server": s.start, "start-empty-server": s.startEmpty,
 					"operator": s.operator, "backup-server": s.backup, "restore-server": s.restore,
 					"damage-blocks": s.damage,

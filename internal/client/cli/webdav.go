@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"parsec/internal/client/agent"
+	"parsec/internal/client/webdav"
+)
+
+func (r *run) webdav() *cobra.Command {
+	var listen string
+	var readOnly, open bool
+	c := &cobra.Command{
+		Use:   "webdav [WORKSPACE:]",
+		Short: "Serve the workspaces to this machine's file managers, as WebDAV",
+		Long: `Serves all workspaces as folders, or one workspace, by WebDAV: what file managers
+on macOS, Windows and Linux connect to without a driver. It prints where it
+answers, and the user and the password to connect with, which are new each time
+and shown nowhere else.
+
+Only programs on this machine can connect. What is written is kept on this
+device, encrypted, and sent by itself, also when the server was away.
+
+The command ends by Ctrl-C, or with the agent. Locks, and properties that only
+their own client understands, end with it.`,
+		Example: `  parsec webdav
+  parsec webdav plans: --read-only --listen 127.0.0.1:8765`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return r.WithStaying(c, func(ctx context.Context, a *agent.Agent) error {
+				return r.serveWebDAV(ctx, a, args, webdavFlags{listen, readOnly, open})
+			})
+		},
+	}
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "`address` to answer at; port 0 is one that is free")
+	c.Flags().BoolVar(&readOnly, "read-only", false, "let nothing be changed")
+	c.Flags().BoolVar(&open, "insecure-http", false, "answer other machines too, if --listen says so: password and files cross the network in clear")
+	return c
+}
+
+// webdavFlags are the flags of the command.
+type webdavFlags struct {
+	listen         string
+	readOnly, open bool
+}
+
+// serveWebDAV serves until the command is to end.
+func (r *run) serveWebDAV(ctx context.Context, a *agent.Agent, args []string, f webdavFlags) error {
+	l, err := webdav.Listen(ctx, f.listen, f.open)
+	if err != nil {
+		return err
+	}
+	view, err := r.view(ctx, a, args, f.readOnly)
+	if err != nil {
+		_ = l.Close() // nobody has connected
+		return err
+	}
+	access := webdav.Access{Password: webdav.NewPassword(), Addresses: f.open}
+	s := webdav.Start(l, webdav.Guard(webdav.New(view, webdav.Config{ReadOnly: f.readOnly}), access))
+	if err := a.Keep(s); err != nil {
+		return err
+	}
+	fmt.Fprintf(r.Stdout, "serving %s\nuser %s\npassword %s\n", s.URL(), webdav.User, access.Password)
+	return stayWith(ctx, a, s)
+}
