@@ -178,7 +178,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	figures := metrics.New(version())
-	store, blobs, repairs, err := how.where.open(ctx, how.log, o.watch(figures))
+	store, blobs, several, err := how.where.open(ctx, how.log, o.watch(figures))
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		return fault.WithHint(fault.Errorf(fault.Conflict, "listen on %s: %w", o.listen, err), "choose another address with --listen")
 	}
 	address := address(l.Addr(), how.pair != nil || how.acme != nil)
-	c := server.Config{PublicURL: strings.TrimSuffix(o.publicURL, "/"), Network: how.network, Transfer: o.limits.transfer(), Bus: bus}
+	c := server.Config{PublicURL: strings.TrimSuffix(o.publicURL, "/"), Network: how.network, Transfer: o.limits.transfer(), Bus: bus, Stores: several}
 	if c.PublicURL == "" {
 		c.PublicURL = address
 	}
@@ -214,12 +214,12 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	fmt.Fprintln(stdout, "listening on "+address)
 	how.log.InfoContext(ctx, "started", "version", version(), "address", address, "public_url", c.PublicURL, "data", o.data)
 	defer func() { how.log.InfoContext(ctx, "stopped") }()
-	return how.work(ctx, handler, l, figures, asked, repairs)
+	return how.work(ctx, handler, l, figures, asked)
 }
 
 // work runs the server and what stands beside it until the context ends, or
 // one of them fails.
-func (s settled) work(ctx context.Context, handler *server.Server, l net.Listener, figures *metrics.Metrics, asked net.Listener, repairs *redundant.Store) error {
+func (s settled) work(ctx context.Context, handler *server.Server, l net.Listener, figures *metrics.Metrics, asked net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	secure := s.secure()
 	if s.pair != nil {
@@ -230,9 +230,6 @@ func (s settled) work(ctx context.Context, handler *server.Server, l net.Listene
 	}
 	if asked != nil {
 		group.Go(func() error { return serveMetrics(ctx, asked, figures, s.log) })
-	}
-	if repairs != nil {
-		group.Go(func() error { return repairs.Run(ctx) })
 	}
 	group.Go(func() error { return handler.Serve(ctx, l, secure) })
 	return group.Wait()
@@ -397,7 +394,7 @@ func (o options) places() (p places, err error) {
 	if p.how.Layout, err = redundant.ParseLayout(o.redundancy, len(p.blocks)); err != nil {
 		return p, err
 	}
-	p.how.Quorum = o.writeQuorum
+	p.how.Quorum, p.how.Mirror = o.writeQuorum, o.redundancy == "mirror"
 	return p, p.how.Validate(len(p.blocks))
 }
 
@@ -418,19 +415,35 @@ func (p places) open(ctx context.Context, log *slog.Logger, watch func(string, b
 	}
 	var members []redundant.Member
 	if err == nil {
-		members, err = p.members(ctx, store, watch)
+		members, err = p.members(ctx, store, log, watch)
 	}
-	p.how.Log = log
 	if err == nil {
+		p.how.Log, p.how.Name = log, func(text string) (string, error) {
+			_, err := parseStore(text)
+			return storeName(text, p.data), err
+		}
+		p.how.Open = func(ctx context.Context, text string) (blob.Store, error) { return p.openOne(ctx, text, watch) }
+		if p.how.Mirror {
+			p.how.Layout.Parity = max(1, len(members)) - 1
+		}
 		var blobs *redundant.Store
 		if blobs, err = redundant.New(store, members, p.how); err == nil {
-			return store, blobs, blobs, nil
+			return store, blobs, blobs, blobs.Refresh(ctx)
 		}
 	}
 	for _, m := range members {
 		err = errors.Join(err, m.Store.Close())
 	}
 	return nil, nil, nil, errors.Join(err, store.Close())
+}
+
+// openOne opens an object store, which is watched under its own name.
+func (p places) openOne(ctx context.Context, text string, watch func(string, blob.Store) blob.Store) (blob.Store, error) {
+	s, err := openStore(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	return watch(shownStore(text), s), nil
 }
 
 // alone reports whether there is one object store, and never were more.
@@ -440,27 +453,51 @@ func (p places) alone(ctx context.Context, store meta.Store) (alone bool, err er
 	}
 	err = store.Read(ctx, func(tx meta.Tx) error {
 		some, err := tx.Placements().List(meta.PackKey{}, 1)
-		alone = len(some) == 0
+		if err != nil {
+			return err
+		}
+		stores, err := tx.ObjectStores().List()
+		alone = len(some) == 0 && len(stores) <= 1
 		return err
 	})
 	return alone, err
 }
 
-// members opens the object stores and registers them.
-func (p places) members(ctx context.Context, store meta.Store, watch func(string, blob.Store) blob.Store) (all []redundant.Member, err error) {
+// members registers the object stores of the configuration, and opens them and
+// those that were added while servers ran.
+func (p places) members(ctx context.Context, store meta.Store, log *slog.Logger, watch func(string, blob.Store) blob.Store) (all []redundant.Member, err error) {
+	var rows []meta.ObjectStore
+	if err := store.Write(ctx, func(tx meta.Tx) (err error) {
+		for _, text := range p.blocks {
+			if _, err := tx.ObjectStores().Register(storeName(text, p.data)); err != nil {
+				return err
+			}
+		}
+		rows, err = tx.ObjectStores().List()
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	urls := map[string]string{}
 	for _, text := range p.blocks {
-		m := redundant.Member{Name: storeName(text, p.data)}
-		if m.Store, err = openStore(ctx, text); err != nil {
+		urls[storeName(text, p.data)] = text
+	}
+	for _, row := range rows {
+		text := row.URL
+		if configured := urls[row.Name]; configured != "" {
+			text = configured
+		}
+		if row.State == meta.StoreRetired && text != "" {
+			log.WarnContext(ctx, "a store is configured that was emptied to be taken away", "store", row.Name)
+		}
+		if row.State == meta.StoreRetired || text == "" {
+			continue
+		}
+		m := redundant.Member{ID: row.ID, Name: row.Name}
+		if m.Store, err = p.openOne(ctx, text, watch); err != nil {
 			return all, err
 		}
-		m.Store = watch(shownStore(text), m.Store)
 		all = append(all, m)
-		if err = store.Write(ctx, func(tx meta.Tx) (err error) {
-			all[len(all)-1].ID, err = tx.Placements().Register(m.Name)
-			return err
-		}); err != nil {
-			return all, err
-		}
 	}
 	return all, nil
 }

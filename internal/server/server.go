@@ -19,6 +19,7 @@ import (
 	"parsec/internal/server/access"
 	"parsec/internal/server/admin"
 	"parsec/internal/server/blob"
+	"parsec/internal/server/blob/redundant"
 	"parsec/internal/server/blocks"
 	"parsec/internal/server/events"
 	"parsec/internal/server/follow"
@@ -37,6 +38,9 @@ type Config struct {
 	Network rpc.Config
 	// Transfer bounds the transfer of blocks.
 	Transfer blocks.Config
+	// Stores are the object stores that blobs is made of, which are repaired
+	// and worked on while the server serves; nil where it is one as it is.
+	Stores *redundant.Store
 	// Bus reaches the other processes that serve the same stores; nil where
 	// there are none.
 	Bus events.Bus
@@ -66,11 +70,14 @@ func New(store meta.Store, blobs blob.Store, log *slog.Logger, c Config) *Server
 		Blocks:        blocks.New(store, blobs, keep, now, c.Transfer),
 		Invitations:   invitation.New(store, keep, hub, now),
 		Events:        hub,
-		Admin:         admin.New(organizations, tokens, c.PublicURL),
+		Admin:         admin.New(organizations, tokens, c.Stores, c.PublicURL),
 		Operator:      tokens,
 		Ready:         stores{store, blobs},
 		Observer:      c.Observer,
 	}, log, c.Network)}
+	if c.Stores != nil {
+		s.jobs = append(s.jobs, c.Stores.Run)
+	}
 	if c.Bus != nil {
 		s.jobs = append(s.jobs,
 			func(ctx context.Context) error { return c.Bus.Run(ctx, hub.Receive) },

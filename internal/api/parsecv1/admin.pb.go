@@ -930,6 +930,633 @@ func (x *RotateTokenResponse) GetToken() []byte {
 	return nil
 }
 
+type ListStoresRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStoresRequest) Reset() {
+	*x = ListStoresRequest{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStoresRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStoresRequest) ProtoMessage() {}
+
+func (x *ListStoresRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStoresRequest.ProtoReflect.Descriptor instead.
+func (*ListStoresRequest) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+type ListStoresResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Stores []*ObjectStore         `protobuf:"bytes,1,rep,name=stores,proto3" json:"stores,omitempty"`
+	// Those that go on, and the last of each kind that ended.
+	Jobs          []*StoreJob `protobuf:"bytes,2,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStoresResponse) Reset() {
+	*x = ListStoresResponse{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStoresResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStoresResponse) ProtoMessage() {}
+
+func (x *ListStoresResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStoresResponse.ProtoReflect.Descriptor instead.
+func (*ListStoresResponse) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListStoresResponse) GetStores() []*ObjectStore {
+	if x != nil {
+		return x.Stores
+	}
+	return nil
+}
+
+func (x *ListStoresResponse) GetJobs() []*StoreJob {
+	if x != nil {
+		return x.Jobs
+	}
+	return nil
+}
+
+type ObjectStore struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its URL without credentials.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// active, draining, retired, or, in this process, failing, wrong (it is not
+	// the store that it was) or missing (nothing says how to open it).
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Why, where it is not active.
+	Problem string `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`
+	// How many repairs are queued.
+	Repairs int64 `protobuf:"varint,4,opt,name=repairs,proto3" json:"repairs,omitempty"`
+	// What the last scrub found in it: parts of packs, their bytes, and how many
+	// were missing, wrong, or not to be read then.
+	Parts         int64 `protobuf:"varint,5,opt,name=parts,proto3" json:"parts,omitempty"`
+	Bytes         int64 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Lost          int64 `protobuf:"varint,7,opt,name=lost,proto3" json:"lost,omitempty"`
+	Rotten        int64 `protobuf:"varint,8,opt,name=rotten,proto3" json:"rotten,omitempty"`
+	Unreachable   int64 `protobuf:"varint,9,opt,name=unreachable,proto3" json:"unreachable,omitempty"`
+	Repaired      int64 `protobuf:"varint,10,opt,name=repaired,proto3" json:"repaired,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectStore) Reset() {
+	*x = ObjectStore{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectStore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectStore) ProtoMessage() {}
+
+func (x *ObjectStore) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectStore.ProtoReflect.Descriptor instead.
+func (*ObjectStore) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ObjectStore) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ObjectStore) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ObjectStore) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *ObjectStore) GetRepairs() int64 {
+	if x != nil {
+		return x.Repairs
+	}
+	return 0
+}
+
+func (x *ObjectStore) GetParts() int64 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+func (x *ObjectStore) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *ObjectStore) GetLost() int64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *ObjectStore) GetRotten() int64 {
+	if x != nil {
+		return x.Rotten
+	}
+	return 0
+}
+
+func (x *ObjectStore) GetUnreachable() int64 {
+	if x != nil {
+		return x.Unreachable
+	}
+	return 0
+}
+
+func (x *ObjectStore) GetRepaired() int64 {
+	if x != nil {
+		return x.Repaired
+	}
+	return 0
+}
+
+type StoreJob struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// scrub or drain.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The names of the store that is emptied, and of that which takes its place.
+	Store  string `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
+	Into   string `protobuf:"bytes,3,opt,name=into,proto3" json:"into,omitempty"`
+	Repair bool   `protobuf:"varint,4,opt,name=repair,proto3" json:"repair,omitempty"`
+	// In bytes a second; 0 for as fast as it goes.
+	Rate int64 `protobuf:"varint,5,opt,name=rate,proto3" json:"rate,omitempty"`
+	// In nanoseconds since the Unix epoch; finished is 0 while it goes on.
+	Started  int64 `protobuf:"varint,6,opt,name=started,proto3" json:"started,omitempty"`
+	Finished int64 `protobuf:"varint,7,opt,name=finished,proto3" json:"finished,omitempty"`
+	Packs    int64 `protobuf:"varint,8,opt,name=packs,proto3" json:"packs,omitempty"`
+	Bytes    int64 `protobuf:"varint,9,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Packs of which too little is left, or that could not be moved.
+	Failed int64 `protobuf:"varint,10,opt,name=failed,proto3" json:"failed,omitempty"`
+	// What failed last.
+	Problem       string `protobuf:"bytes,11,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoreJob) Reset() {
+	*x = StoreJob{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoreJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoreJob) ProtoMessage() {}
+
+func (x *StoreJob) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoreJob.ProtoReflect.Descriptor instead.
+func (*StoreJob) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *StoreJob) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *StoreJob) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *StoreJob) GetInto() string {
+	if x != nil {
+		return x.Into
+	}
+	return ""
+}
+
+func (x *StoreJob) GetRepair() bool {
+	if x != nil {
+		return x.Repair
+	}
+	return false
+}
+
+func (x *StoreJob) GetRate() int64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *StoreJob) GetStarted() int64 {
+	if x != nil {
+		return x.Started
+	}
+	return 0
+}
+
+func (x *StoreJob) GetFinished() int64 {
+	if x != nil {
+		return x.Finished
+	}
+	return 0
+}
+
+func (x *StoreJob) GetPacks() int64 {
+	if x != nil {
+		return x.Packs
+	}
+	return 0
+}
+
+func (x *StoreJob) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *StoreJob) GetFailed() int64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *StoreJob) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+type ScrubStoresRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Repair bool                   `protobuf:"varint,1,opt,name=repair,proto3" json:"repair,omitempty"`
+	// In bytes a second; 0 for as fast as it goes.
+	Rate          int64 `protobuf:"varint,2,opt,name=rate,proto3" json:"rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScrubStoresRequest) Reset() {
+	*x = ScrubStoresRequest{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScrubStoresRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScrubStoresRequest) ProtoMessage() {}
+
+func (x *ScrubStoresRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScrubStoresRequest.ProtoReflect.Descriptor instead.
+func (*ScrubStoresRequest) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ScrubStoresRequest) GetRepair() bool {
+	if x != nil {
+		return x.Repair
+	}
+	return false
+}
+
+func (x *ScrubStoresRequest) GetRate() int64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+type ScrubStoresResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScrubStoresResponse) Reset() {
+	*x = ScrubStoresResponse{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScrubStoresResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScrubStoresResponse) ProtoMessage() {}
+
+func (x *ScrubStoresResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScrubStoresResponse.ProtoReflect.Descriptor instead.
+func (*ScrubStoresResponse) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{21}
+}
+
+type AddStoreRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With credentials, unless the servers' environment has them.
+	Url           string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddStoreRequest) Reset() {
+	*x = AddStoreRequest{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddStoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddStoreRequest) ProtoMessage() {}
+
+func (x *AddStoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddStoreRequest.ProtoReflect.Descriptor instead.
+func (*AddStoreRequest) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *AddStoreRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+type AddStoreResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddStoreResponse) Reset() {
+	*x = AddStoreResponse{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddStoreResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddStoreResponse) ProtoMessage() {}
+
+func (x *AddStoreResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddStoreResponse.ProtoReflect.Descriptor instead.
+func (*AddStoreResponse) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *AddStoreResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type DrainStoreRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A URL, with or without credentials.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// The URL of a store that takes its place; it is added where it is new.
+	// Empty for none.
+	Into          string `protobuf:"bytes,2,opt,name=into,proto3" json:"into,omitempty"`
+	Rate          int64  `protobuf:"varint,3,opt,name=rate,proto3" json:"rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainStoreRequest) Reset() {
+	*x = DrainStoreRequest{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainStoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainStoreRequest) ProtoMessage() {}
+
+func (x *DrainStoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainStoreRequest.ProtoReflect.Descriptor instead.
+func (*DrainStoreRequest) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *DrainStoreRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *DrainStoreRequest) GetInto() string {
+	if x != nil {
+		return x.Into
+	}
+	return ""
+}
+
+func (x *DrainStoreRequest) GetRate() int64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+type DrainStoreResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainStoreResponse) Reset() {
+	*x = DrainStoreResponse{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainStoreResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainStoreResponse) ProtoMessage() {}
+
+func (x *DrainStoreResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainStoreResponse.ProtoReflect.Descriptor instead.
+func (*DrainStoreResponse) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *DrainStoreResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 var File_parsec_v1_admin_proto protoreflect.FileDescriptor
 
 const file_parsec_v1_admin_proto_rawDesc = "" +
@@ -1000,7 +1627,50 @@ const file_parsec_v1_admin_proto_rawDesc = "" +
 	"\x12RotateTokenRequest\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\"+\n" +
 	"\x13RotateTokenResponse\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\fR\x05token2\xe3\x04\n" +
+	"\x05token\x18\x01 \x01(\fR\x05token\"\x13\n" +
+	"\x11ListStoresRequest\"m\n" +
+	"\x12ListStoresResponse\x12.\n" +
+	"\x06stores\x18\x01 \x03(\v2\x16.parsec.v1.ObjectStoreR\x06stores\x12'\n" +
+	"\x04jobs\x18\x02 \x03(\v2\x13.parsec.v1.StoreJobR\x04jobs\"\x81\x02\n" +
+	"\vObjectStore\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x18\n" +
+	"\aproblem\x18\x03 \x01(\tR\aproblem\x12\x18\n" +
+	"\arepairs\x18\x04 \x01(\x03R\arepairs\x12\x14\n" +
+	"\x05parts\x18\x05 \x01(\x03R\x05parts\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x03R\x05bytes\x12\x12\n" +
+	"\x04lost\x18\a \x01(\x03R\x04lost\x12\x16\n" +
+	"\x06rotten\x18\b \x01(\x03R\x06rotten\x12 \n" +
+	"\vunreachable\x18\t \x01(\x03R\vunreachable\x12\x1a\n" +
+	"\brepaired\x18\n" +
+	" \x01(\x03R\brepaired\"\x88\x02\n" +
+	"\bStoreJob\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05store\x18\x02 \x01(\tR\x05store\x12\x12\n" +
+	"\x04into\x18\x03 \x01(\tR\x04into\x12\x16\n" +
+	"\x06repair\x18\x04 \x01(\bR\x06repair\x12\x12\n" +
+	"\x04rate\x18\x05 \x01(\x03R\x04rate\x12\x18\n" +
+	"\astarted\x18\x06 \x01(\x03R\astarted\x12\x1a\n" +
+	"\bfinished\x18\a \x01(\x03R\bfinished\x12\x14\n" +
+	"\x05packs\x18\b \x01(\x03R\x05packs\x12\x14\n" +
+	"\x05bytes\x18\t \x01(\x03R\x05bytes\x12\x16\n" +
+	"\x06failed\x18\n" +
+	" \x01(\x03R\x06failed\x12\x18\n" +
+	"\aproblem\x18\v \x01(\tR\aproblem\"@\n" +
+	"\x12ScrubStoresRequest\x12\x16\n" +
+	"\x06repair\x18\x01 \x01(\bR\x06repair\x12\x12\n" +
+	"\x04rate\x18\x02 \x01(\x03R\x04rate\"\x15\n" +
+	"\x13ScrubStoresResponse\"#\n" +
+	"\x0fAddStoreRequest\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\"&\n" +
+	"\x10AddStoreResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"M\n" +
+	"\x11DrainStoreRequest\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x12\n" +
+	"\x04into\x18\x02 \x01(\tR\x04into\x12\x12\n" +
+	"\x04rate\x18\x03 \x01(\x03R\x04rate\"(\n" +
+	"\x12DrainStoreResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name2\x8c\a\n" +
 	"\fAdminService\x12a\n" +
 	"\x12CreateOrganization\x12$.parsec.v1.CreateOrganizationRequest\x1a%.parsec.v1.CreateOrganizationResponse\x12^\n" +
 	"\x11ListOrganizations\x12#.parsec.v1.ListOrganizationsRequest\x1a$.parsec.v1.ListOrganizationsResponse\x12^\n" +
@@ -1008,7 +1678,13 @@ const file_parsec_v1_admin_proto_rawDesc = "" +
 	"\x0fSetOrganization\x12!.parsec.v1.SetOrganizationRequest\x1a\".parsec.v1.SetOrganizationResponse\x12F\n" +
 	"\tListUsers\x12\x1b.parsec.v1.ListUsersRequest\x1a\x1c.parsec.v1.ListUsersResponse\x12@\n" +
 	"\aSetUser\x12\x19.parsec.v1.SetUserRequest\x1a\x1a.parsec.v1.SetUserResponse\x12L\n" +
-	"\vRotateToken\x12\x1d.parsec.v1.RotateTokenRequest\x1a\x1e.parsec.v1.RotateTokenResponseB'Z%parsec/internal/api/parsecv1;parsecv1b\x06proto3"
+	"\vRotateToken\x12\x1d.parsec.v1.RotateTokenRequest\x1a\x1e.parsec.v1.RotateTokenResponse\x12I\n" +
+	"\n" +
+	"ListStores\x12\x1c.parsec.v1.ListStoresRequest\x1a\x1d.parsec.v1.ListStoresResponse\x12L\n" +
+	"\vScrubStores\x12\x1d.parsec.v1.ScrubStoresRequest\x1a\x1e.parsec.v1.ScrubStoresResponse\x12C\n" +
+	"\bAddStore\x12\x1a.parsec.v1.AddStoreRequest\x1a\x1b.parsec.v1.AddStoreResponse\x12I\n" +
+	"\n" +
+	"DrainStore\x12\x1c.parsec.v1.DrainStoreRequest\x1a\x1d.parsec.v1.DrainStoreResponseB'Z%parsec/internal/api/parsecv1;parsecv1b\x06proto3"
 
 var (
 	file_parsec_v1_admin_proto_rawDescOnce sync.Once
@@ -1022,7 +1698,7 @@ func file_parsec_v1_admin_proto_rawDescGZIP() []byte {
 	return file_parsec_v1_admin_proto_rawDescData
 }
 
-var file_parsec_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_parsec_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_parsec_v1_admin_proto_goTypes = []any{
 	(*CreateOrganizationRequest)(nil),  // 0: parsec.v1.CreateOrganizationRequest
 	(*CreateOrganizationResponse)(nil), // 1: parsec.v1.CreateOrganizationResponse
@@ -1040,31 +1716,51 @@ var file_parsec_v1_admin_proto_goTypes = []any{
 	(*SetUserResponse)(nil),            // 13: parsec.v1.SetUserResponse
 	(*RotateTokenRequest)(nil),         // 14: parsec.v1.RotateTokenRequest
 	(*RotateTokenResponse)(nil),        // 15: parsec.v1.RotateTokenResponse
+	(*ListStoresRequest)(nil),          // 16: parsec.v1.ListStoresRequest
+	(*ListStoresResponse)(nil),         // 17: parsec.v1.ListStoresResponse
+	(*ObjectStore)(nil),                // 18: parsec.v1.ObjectStore
+	(*StoreJob)(nil),                   // 19: parsec.v1.StoreJob
+	(*ScrubStoresRequest)(nil),         // 20: parsec.v1.ScrubStoresRequest
+	(*ScrubStoresResponse)(nil),        // 21: parsec.v1.ScrubStoresResponse
+	(*AddStoreRequest)(nil),            // 22: parsec.v1.AddStoreRequest
+	(*AddStoreResponse)(nil),           // 23: parsec.v1.AddStoreResponse
+	(*DrainStoreRequest)(nil),          // 24: parsec.v1.DrainStoreRequest
+	(*DrainStoreResponse)(nil),         // 25: parsec.v1.DrainStoreResponse
 }
 var file_parsec_v1_admin_proto_depIdxs = []int32{
 	2,  // 0: parsec.v1.ListOrganizationsResponse.organizations:type_name -> parsec.v1.Organization
 	2,  // 1: parsec.v1.OrganizationStatsResponse.organization:type_name -> parsec.v1.Organization
 	2,  // 2: parsec.v1.SetOrganizationResponse.organization:type_name -> parsec.v1.Organization
 	11, // 3: parsec.v1.ListUsersResponse.users:type_name -> parsec.v1.AdminUser
-	0,  // 4: parsec.v1.AdminService.CreateOrganization:input_type -> parsec.v1.CreateOrganizationRequest
-	3,  // 5: parsec.v1.AdminService.ListOrganizations:input_type -> parsec.v1.ListOrganizationsRequest
-	5,  // 6: parsec.v1.AdminService.OrganizationStats:input_type -> parsec.v1.OrganizationStatsRequest
-	7,  // 7: parsec.v1.AdminService.SetOrganization:input_type -> parsec.v1.SetOrganizationRequest
-	9,  // 8: parsec.v1.AdminService.ListUsers:input_type -> parsec.v1.ListUsersRequest
-	12, // 9: parsec.v1.AdminService.SetUser:input_type -> parsec.v1.SetUserRequest
-	14, // 10: parsec.v1.AdminService.RotateToken:input_type -> parsec.v1.RotateTokenRequest
-	1,  // 11: parsec.v1.AdminService.CreateOrganization:output_type -> parsec.v1.CreateOrganizationResponse
-	4,  // 12: parsec.v1.AdminService.ListOrganizations:output_type -> parsec.v1.ListOrganizationsResponse
-	6,  // 13: parsec.v1.AdminService.OrganizationStats:output_type -> parsec.v1.OrganizationStatsResponse
-	8,  // 14: parsec.v1.AdminService.SetOrganization:output_type -> parsec.v1.SetOrganizationResponse
-	10, // 15: parsec.v1.AdminService.ListUsers:output_type -> parsec.v1.ListUsersResponse
-	13, // 16: parsec.v1.AdminService.SetUser:output_type -> parsec.v1.SetUserResponse
-	15, // 17: parsec.v1.AdminService.RotateToken:output_type -> parsec.v1.RotateTokenResponse
-	11, // [11:18] is the sub-list for method output_type
-	4,  // [4:11] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	18, // 4: parsec.v1.ListStoresResponse.stores:type_name -> parsec.v1.ObjectStore
+	19, // 5: parsec.v1.ListStoresResponse.jobs:type_name -> parsec.v1.StoreJob
+	0,  // 6: parsec.v1.AdminService.CreateOrganization:input_type -> parsec.v1.CreateOrganizationRequest
+	3,  // 7: parsec.v1.AdminService.ListOrganizations:input_type -> parsec.v1.ListOrganizationsRequest
+	5,  // 8: parsec.v1.AdminService.OrganizationStats:input_type -> parsec.v1.OrganizationStatsRequest
+	7,  // 9: parsec.v1.AdminService.SetOrganization:input_type -> parsec.v1.SetOrganizationRequest
+	9,  // 10: parsec.v1.AdminService.ListUsers:input_type -> parsec.v1.ListUsersRequest
+	12, // 11: parsec.v1.AdminService.SetUser:input_type -> parsec.v1.SetUserRequest
+	14, // 12: parsec.v1.AdminService.RotateToken:input_type -> parsec.v1.RotateTokenRequest
+	16, // 13: parsec.v1.AdminService.ListStores:input_type -> parsec.v1.ListStoresRequest
+	20, // 14: parsec.v1.AdminService.ScrubStores:input_type -> parsec.v1.ScrubStoresRequest
+	22, // 15: parsec.v1.AdminService.AddStore:input_type -> parsec.v1.AddStoreRequest
+	24, // 16: parsec.v1.AdminService.DrainStore:input_type -> parsec.v1.DrainStoreRequest
+	1,  // 17: parsec.v1.AdminService.CreateOrganization:output_type -> parsec.v1.CreateOrganizationResponse
+	4,  // 18: parsec.v1.AdminService.ListOrganizations:output_type -> parsec.v1.ListOrganizationsResponse
+	6,  // 19: parsec.v1.AdminService.OrganizationStats:output_type -> parsec.v1.OrganizationStatsResponse
+	8,  // 20: parsec.v1.AdminService.SetOrganization:output_type -> parsec.v1.SetOrganizationResponse
+	10, // 21: parsec.v1.AdminService.ListUsers:output_type -> parsec.v1.ListUsersResponse
+	13, // 22: parsec.v1.AdminService.SetUser:output_type -> parsec.v1.SetUserResponse
+	15, // 23: parsec.v1.AdminService.RotateToken:output_type -> parsec.v1.RotateTokenResponse
+	17, // 24: parsec.v1.AdminService.ListStores:output_type -> parsec.v1.ListStoresResponse
+	21, // 25: parsec.v1.AdminService.ScrubStores:output_type -> parsec.v1.ScrubStoresResponse
+	23, // 26: parsec.v1.AdminService.AddStore:output_type -> parsec.v1.AddStoreResponse
+	25, // 27: parsec.v1.AdminService.DrainStore:output_type -> parsec.v1.DrainStoreResponse
+	17, // [17:28] is the sub-list for method output_type
+	6,  // [6:17] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_parsec_v1_admin_proto_init() }
@@ -1079,7 +1775,7 @@ func file_parsec_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parsec_v1_admin_proto_rawDesc), len(file_parsec_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

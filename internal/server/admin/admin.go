@@ -10,6 +10,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/format/invitation"
+	"parsec/internal/server/blob/redundant"
 	"parsec/internal/server/call"
 	"parsec/internal/server/meta"
 	"parsec/internal/server/organization"
@@ -19,12 +20,14 @@ import (
 type API struct {
 	organizations *organization.Service
 	tokens        Tokens
+	stores        *redundant.Store
 	publicURL     string
 }
 
-// New returns the API. Links lead to publicURL, without a trailing slash.
-func New(organizations *organization.Service, tokens Tokens, publicURL string) *API {
-	return &API{organizations, tokens, publicURL}
+// New returns the API. Links lead to publicURL, without a trailing slash. stores
+// is nil where there is one store, as it is.
+func New(organizations *organization.Service, tokens Tokens, stores *redundant.Store, publicURL string) *API {
+	return &API{organizations, tokens, stores, publicURL}
 }
 
 // RotateToken replaces the caller's token.

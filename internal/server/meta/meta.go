@@ -102,4 +102,5 @@ type Tx interface {
 	Invitations() Invitations
 	Placements() Placements
 	AdminTokens() AdminTokens
+	ObjectStores() ObjectStores
 }

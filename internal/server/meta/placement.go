@@ -2,10 +2,6 @@ package meta
 
 import "parsec/internal/base/id"
 
-// StoreID is the number by which placements know an object store. It is given
-// when the store is first registered, begins with 1, and is never given again.
-type StoreID int64
-
 // PackKey names a pack as the object stores do. Placements lead with the
 // organization's fingerprint and not with its key: a redundancy layer knows
 // no other.
@@ -39,16 +35,14 @@ type Repair struct {
 
 // Placements say where packs lie, and what of them is to be repaired.
 type Placements interface {
-	// Register returns the number of the store with a name, which it gives to
-	// one that is new. When it is number 1, the packs that have no placement are
-	// placed whole in it, without checksums: they were stored while there was
-	// one store and no need to say where.
-	Register(name string) (StoreID, error)
 	// Add adds a placement, unless the pack has one, and returns what the
 	// pack has.
 	Add(p Placement) (Placement, error)
 	// Get returns a pack's placement.
 	Get(key PackKey) (Placement, error)
+	// Move changes the stores, the parity and the checksums of a placement if
+	// its stores are still those of before, and reports whether they were.
+	Move(before []StoreID, p Placement) (bool, error)
 	// Remove removes a pack's placement, if there is one. Its repairs stay:
 	// what their stores hold has to go.
 	Remove(key PackKey) error

@@ -47,6 +47,14 @@ const (
 	AdminServiceSetUserProcedure = "/parsec.v1.AdminService/SetUser"
 	// AdminServiceRotateTokenProcedure is the procedure name of the AdminService's RotateToken RPC.
 	AdminServiceRotateTokenProcedure = "/parsec.v1.AdminService/RotateToken"
+	// AdminServiceListStoresProcedure is the procedure name of the AdminService's ListStores RPC.
+	AdminServiceListStoresProcedure = "/parsec.v1.AdminService/ListStores"
+	// AdminServiceScrubStoresProcedure is the procedure name of the AdminService's ScrubStores RPC.
+	AdminServiceScrubStoresProcedure = "/parsec.v1.AdminService/ScrubStores"
+	// AdminServiceAddStoreProcedure is the procedure name of the AdminService's AddStore RPC.
+	AdminServiceAddStoreProcedure = "/parsec.v1.AdminService/AddStore"
+	// AdminServiceDrainStoreProcedure is the procedure name of the AdminService's DrainStore RPC.
+	AdminServiceDrainStoreProcedure = "/parsec.v1.AdminService/DrainStore"
 )
 
 var (
@@ -99,6 +107,34 @@ var (
 			Procedure:  AdminServiceRotateTokenProcedure,
 		}
 	})
+	adminServiceListStoresSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     parsecv1.File_parsec_v1_admin_proto.Services().ByName("AdminService").Methods().ByName("ListStores"),
+			Procedure:  AdminServiceListStoresProcedure,
+		}
+	})
+	adminServiceScrubStoresSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     parsecv1.File_parsec_v1_admin_proto.Services().ByName("AdminService").Methods().ByName("ScrubStores"),
+			Procedure:  AdminServiceScrubStoresProcedure,
+		}
+	})
+	adminServiceAddStoreSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     parsecv1.File_parsec_v1_admin_proto.Services().ByName("AdminService").Methods().ByName("AddStore"),
+			Procedure:  AdminServiceAddStoreProcedure,
+		}
+	})
+	adminServiceDrainStoreSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     parsecv1.File_parsec_v1_admin_proto.Services().ByName("AdminService").Methods().ByName("DrainStore"),
+			Procedure:  AdminServiceDrainStoreProcedure,
+		}
+	})
 )
 
 // AdminServiceClient is a client for the parsec.v1.AdminService service.
@@ -119,6 +155,20 @@ type AdminServiceClient interface {
 	// which the server is told the hash only. From then on the old one is
 	// refused. Errors: invalid, conflict (the new token was used before).
 	RotateToken(context.Context, *parsecv1.RotateTokenRequest) (*parsecv1.RotateTokenResponse, error)
+	// Lists the object stores, and the work on them. Errors of this call and the
+	// following: conflict (the server keeps its packs in one store, as it is).
+	ListStores(context.Context, *parsecv1.ListStoresRequest) (*parsecv1.ListStoresResponse, error)
+	// Begins to verify all packs in all stores. It goes on in the background and
+	// over restarts, and ListStores tells how far it is. Where one goes on, it
+	// goes on as this one says.
+	ScrubStores(context.Context, *parsecv1.ScrubStoresRequest) (*parsecv1.ScrubStoresResponse, error)
+	// Adds a store, or takes one back into use. Errors: invalid (the URL),
+	// unreachable, conflict (it is the store of somebody else).
+	AddStore(context.Context, *parsecv1.AddStoreRequest) (*parsecv1.AddStoreResponse, error)
+	// Begins to empty a store, in the background and over restarts as well.
+	// Errors: not found, conflict (too few stores would be left, or another one
+	// is being emptied).
+	DrainStore(context.Context, *parsecv1.DrainStoreRequest) (*parsecv1.DrainStoreResponse, error)
 }
 
 // NewAdminServiceClient constructs a client for the parsec.v1.AdminService service. Multiple
@@ -145,6 +195,20 @@ type AdminServiceHandler interface {
 	// which the server is told the hash only. From then on the old one is
 	// refused. Errors: invalid, conflict (the new token was used before).
 	RotateToken(context.Context, *parsecv1.RotateTokenRequest) (*parsecv1.RotateTokenResponse, error)
+	// Lists the object stores, and the work on them. Errors of this call and the
+	// following: conflict (the server keeps its packs in one store, as it is).
+	ListStores(context.Context, *parsecv1.ListStoresRequest) (*parsecv1.ListStoresResponse, error)
+	// Begins to verify all packs in all stores. It goes on in the background and
+	// over restarts, and ListStores tells how far it is. Where one goes on, it
+	// goes on as this one says.
+	ScrubStores(context.Context, *parsecv1.ScrubStoresRequest) (*parsecv1.ScrubStoresResponse, error)
+	// Adds a store, or takes one back into use. Errors: invalid (the URL),
+	// unreachable, conflict (it is the store of somebody else).
+	AddStore(context.Context, *parsecv1.AddStoreRequest) (*parsecv1.AddStoreResponse, error)
+	// Begins to empty a store, in the background and over restarts as well.
+	// Errors: not found, conflict (too few stores would be left, or another one
+	// is being emptied).
+	DrainStore(context.Context, *parsecv1.DrainStoreRequest) (*parsecv1.DrainStoreResponse, error)
 }
 
 // RegisterAdminServiceHandler registers svc as the parsec.v1.AdminService implementation on server.
@@ -158,6 +222,10 @@ func RegisterAdminServiceHandler(server *connect.Server, svc AdminServiceHandler
 		connect.Method{Spec: adminServiceListUsersSpec(), Handler: adapter.listUsers},
 		connect.Method{Spec: adminServiceSetUserSpec(), Handler: adapter.setUser},
 		connect.Method{Spec: adminServiceRotateTokenSpec(), Handler: adapter.rotateToken},
+		connect.Method{Spec: adminServiceListStoresSpec(), Handler: adapter.listStores},
+		connect.Method{Spec: adminServiceScrubStoresSpec(), Handler: adapter.scrubStores},
+		connect.Method{Spec: adminServiceAddStoreSpec(), Handler: adapter.addStore},
+		connect.Method{Spec: adminServiceDrainStoreSpec(), Handler: adapter.drainStore},
 	)
 }
 
@@ -190,6 +258,22 @@ func (UnimplementedAdminServiceHandler) SetUser(context.Context, *parsecv1.SetUs
 
 func (UnimplementedAdminServiceHandler) RotateToken(context.Context, *parsecv1.RotateTokenRequest) (*parsecv1.RotateTokenResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.v1.AdminService.RotateToken is not implemented")
+}
+
+func (UnimplementedAdminServiceHandler) ListStores(context.Context, *parsecv1.ListStoresRequest) (*parsecv1.ListStoresResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.v1.AdminService.ListStores is not implemented")
+}
+
+func (UnimplementedAdminServiceHandler) ScrubStores(context.Context, *parsecv1.ScrubStoresRequest) (*parsecv1.ScrubStoresResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.v1.AdminService.ScrubStores is not implemented")
+}
+
+func (UnimplementedAdminServiceHandler) AddStore(context.Context, *parsecv1.AddStoreRequest) (*parsecv1.AddStoreResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.v1.AdminService.AddStore is not implemented")
+}
+
+func (UnimplementedAdminServiceHandler) DrainStore(context.Context, *parsecv1.DrainStoreRequest) (*parsecv1.DrainStoreResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.v1.AdminService.DrainStore is not implemented")
 }
 
 type adminServiceClient struct {
@@ -247,6 +331,38 @@ func (c *adminServiceClient) SetUser(ctx context.Context, req *parsecv1.SetUserR
 func (c *adminServiceClient) RotateToken(ctx context.Context, req *parsecv1.RotateTokenRequest) (*parsecv1.RotateTokenResponse, error) {
 	var res parsecv1.RotateTokenResponse
 	if err := c.client.CallUnary(ctx, adminServiceRotateTokenSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *adminServiceClient) ListStores(ctx context.Context, req *parsecv1.ListStoresRequest) (*parsecv1.ListStoresResponse, error) {
+	var res parsecv1.ListStoresResponse
+	if err := c.client.CallUnary(ctx, adminServiceListStoresSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *adminServiceClient) ScrubStores(ctx context.Context, req *parsecv1.ScrubStoresRequest) (*parsecv1.ScrubStoresResponse, error) {
+	var res parsecv1.ScrubStoresResponse
+	if err := c.client.CallUnary(ctx, adminServiceScrubStoresSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *adminServiceClient) AddStore(ctx context.Context, req *parsecv1.AddStoreRequest) (*parsecv1.AddStoreResponse, error) {
+	var res parsecv1.AddStoreResponse
+	if err := c.client.CallUnary(ctx, adminServiceAddStoreSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *adminServiceClient) DrainStore(ctx context.Context, req *parsecv1.DrainStoreRequest) (*parsecv1.DrainStoreResponse, error) {
+	var res parsecv1.DrainStoreResponse
+	if err := c.client.CallUnary(ctx, adminServiceDrainStoreSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -332,6 +448,54 @@ func (h adminServiceHandler) rotateToken(ctx context.Context, _ connect.Spec, st
 		return err
 	}
 	res, err := h.svc.RotateToken(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h adminServiceHandler) listStores(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req parsecv1.ListStoresRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ListStores(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h adminServiceHandler) scrubStores(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req parsecv1.ScrubStoresRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ScrubStores(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h adminServiceHandler) addStore(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req parsecv1.AddStoreRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.AddStore(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h adminServiceHandler) drainStore(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req parsecv1.DrainStoreRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.DrainStore(ctx, &req)
 	if err != nil {
 		return err
 	}

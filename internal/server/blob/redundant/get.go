@@ -70,7 +70,15 @@ func (r *reader) fill() error {
 	first := begin / chunkSize
 	last := min(chunks(end), first+windowChunks)
 	end = min(end, last*chunkSize)
-	b, err := piecemeal(first, last, func(first, last int64) ([]byte, error) { return r.s.window(r.ctx, r.row, int(part), first, last) })
+	get := func(first, last int64) ([]byte, error) { return r.s.window(r.ctx, r.row, int(part), first, last) }
+	b, err := piecemeal(first, last, get)
+	if err != nil && r.ctx.Err() == nil {
+		// Its parts may have been moved since the row was read.
+		if row, failed := r.s.place(r.ctx, blobKey(r.row.Key)); failed == nil && !slices.Equal(row.Stores, r.row.Stores) {
+			r.row = row
+			b, err = piecemeal(first, last, get)
+		}
+	}
 	if err != nil {
 		return fault.Errorf(kindOf(r.ctx, err), "read pack: %w", err)
 	}

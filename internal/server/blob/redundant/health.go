@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/server/meta"
 )
 
 // tolerated is after how many failures in a row a store rests.
@@ -17,9 +18,14 @@ type member struct {
 	now  func() time.Time
 	rest time.Duration
 
+	identifying chan struct{} // has one while it is found out whether it is the store that it was
+
 	mu     sync.Mutex // guards the rest
-	failed int        // in a row
-	until  time.Time  // when it is asked first again
+	row    meta.ObjectStore
+	known  bool      // it is the store that it was
+	wrong  error     // why it is not
+	failed int       // in a row
+	until  time.Time // when it is asked first again
 }
 
 // named says of an error which store it is about.
@@ -58,4 +64,11 @@ func (m *member) well() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return !m.now().Before(m.until)
+}
+
+// state returns what is done with the store.
+func (m *member) state() meta.StoreState {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.row.State
 }

@@ -18,7 +18,7 @@ func (s *Store) List(ctx context.Context, scope blob.Scope, after id.Pack) iter.
 	return func(yield func(blob.Object, error) bool) {
 		l := &lister{s: s, ctx: ctx, sources: map[meta.StoreID]*source{}}
 		defer l.stop()
-		for _, m := range s.members {
+		for _, m := range s.everyone() {
 			next, stop := iter.Pull2(m.Store.List(ctx, scope, after))
 			l.sources[m.ID] = &source{m: m, next: next, stop: stop}
 		}

@@ -125,7 +125,7 @@ func (m *model) start() {
 	for i, s := range m.faulty {
 		member := redundant.Member{Name: fmt.Sprint(i), Store: s}
 		if err := m.rows.Write(context.Background(), func(tx meta.Tx) (err error) {
-			member.ID, err = tx.Placements().Register(member.Name)
+			member.ID, err = tx.ObjectStores().Register(member.Name)
 			return err
 		}); err != nil {
 			m.t.Fatal(err)
@@ -232,7 +232,7 @@ func (m *model) calm() bool {
 }
 
 // intact returns how many of each chunk of a pack's parts are whole in stores
-// that answer: the least of them.
+// that answer, and take what they are to be known by: the least of them.
 func (m *model) intact(key blob.Key, p *pack) int {
 	const chunk = 64 << 10
 	least := len(p.parts)
@@ -241,7 +241,7 @@ func (m *model) intact(key blob.Key, p *pack) int {
 		for i, want := range p.parts {
 			got := m.rams[i].peek(key)
 			begin, end := min(at, len(want)), min(at+chunk, len(want))
-			if got != nil && len(got) >= end && bytes.Equal(got[begin:end], want[begin:end]) && !m.away[i] && !m.flaky[i] {
+			if got != nil && len(got) >= end && bytes.Equal(got[begin:end], want[begin:end]) && !m.away[i] && !m.flaky[i] && !m.liars[i] {
 				n++
 			}
 		}

@@ -39,10 +39,11 @@ func (s *Store) Put(ctx context.Context, key blob.Key, content [][]byte) error {
 
 // needed returns how many parts of a pack must be stored.
 func (s *Store) needed(row meta.Placement) int {
-	if row.Data != s.c.Layout.Data || len(row.Stores) != s.c.Layout.Parts() {
-		return len(row.Stores) // it was placed under another layout
+	l := s.layout()
+	if s.c.Quorum == 0 || row.Data != l.Data || len(row.Stores) != l.Parts() {
+		return len(row.Stores) // all of them, also where it was placed under another layout
 	}
-	return s.c.Quorum
+	return min(s.c.Quorum, len(row.Stores))
 }
 
 func (s *Store) queue(ctx context.Context, repairs []meta.Repair) error {
@@ -55,11 +56,15 @@ func (s *Store) begin(ctx context.Context, key blob.Key, content [][]byte) (p pa
 	if err := ctx.Err(); err != nil {
 		return p, row, err
 	}
-	l := s.c.Layout
+	l := s.layout()
+	stores := s.chosen(l, key.Pack)
+	if len(stores) < l.Parts() {
+		return p, row, fault.Errorf(fault.Unreachable, "%d stores to place %d parts in", len(stores), l.Parts())
+	}
 	if p, err = s.cut(l, content); err != nil {
 		return p, row, err
 	}
-	want := meta.Placement{Key: packKey(key), Size: p.size, Data: l.Data, Parity: l.Parity, Stores: s.chosen(key.Pack), Sums: p.sums}
+	want := meta.Placement{Key: packKey(key), Size: p.size, Data: l.Data, Parity: l.Parity, Stores: stores, Sums: p.sums}
 	err = s.rows.Write(ctx, func(tx meta.Tx) (err error) {
 		row, err = tx.Placements().Add(want)
 		return err

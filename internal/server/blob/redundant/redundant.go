@@ -22,6 +22,7 @@ package redundant
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -49,6 +50,9 @@ type Member struct {
 // Config is how packs are kept. A zero field means the default beside it.
 type Config struct {
 	Layout Layout
+	// Mirror says that the layout is a copy in each of the stores, however
+	// many there are.
+	Mirror bool
 	// Quorum is how many parts must be stored before a pack is acknowledged;
 	// default all of them.
 	Quorum int
@@ -63,6 +67,13 @@ type Config struct {
 	Rest time.Duration
 	// Every is how often the queue of repairs is worked through; default 30 s.
 	Every time.Duration
+	// Poll is how often the stores and the work on them are looked up, which
+	// other processes may have changed; default 1 s.
+	Poll time.Duration
+	// Name returns the name of the store with a URL, and Open opens it. They
+	// are for stores that are added later, which nil for both rules out.
+	Name func(url string) (string, error)
+	Open func(ctx context.Context, url string) (blob.Store, error)
 	// Now is the clock; default [time.Now].
 	Now func() time.Time
 	// Log is told of repairs.
@@ -73,13 +84,10 @@ func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&c.Hedge, 300 * time.Millisecond}, {&c.Grace, 2 * time.Second}, {&c.Rest, 10 * time.Second}, {&c.Every, 30 * time.Second}} {
+	}{{&c.Hedge, 300 * time.Millisecond}, {&c.Grace, 2 * time.Second}, {&c.Rest, 10 * time.Second}, {&c.Every, 30 * time.Second}, {&c.Poll, time.Second}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
-	}
-	if c.Quorum == 0 {
-		c.Quorum = c.Layout.Parts()
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -92,6 +100,7 @@ func (c Config) withDefaults() Config {
 
 // Store is a store over others. It is safe for concurrent use.
 type Store struct {
+	mu      sync.RWMutex // guards members, whose order is that of their numbers
 	members []*member
 	rows    meta.Store
 	c       Config
@@ -100,6 +109,8 @@ type Store struct {
 	// found again by the next read.
 	noticed chan meta.Repair
 	running sync.WaitGroup // reads that were overtaken
+	wake    chan struct{}  // there is a job
+	owner   string         // under which this process works on jobs
 }
 
 // New returns a store over others, which it closes, and a metadata store,
@@ -109,9 +120,9 @@ func New(rows meta.Store, members []Member, c Config) (*Store, error) {
 		return nil, err
 	}
 	c = c.withDefaults()
-	s := &Store{rows: rows, c: c, noticed: make(chan meta.Repair, 1000)}
+	s := &Store{rows: rows, c: c, noticed: make(chan meta.Repair, 1000), wake: make(chan struct{}, 1), owner: rand.Text()}
 	for _, m := range members {
-		s.members = append(s.members, &member{Member: m, now: c.Now, rest: c.Rest})
+		s.members = append(s.members, s.newMember(m))
 	}
 	var err error
 	s.codec, err = codec(c.Layout)
@@ -131,12 +142,37 @@ func (c Config) Validate(stores int) error {
 
 // member returns the store with a number. One that is gone fails every call.
 func (s *Store) member(number meta.StoreID) (*member, error) {
-	for _, m := range s.members {
+	for _, m := range s.everyone() {
 		if m.ID == number {
 			return m, nil
 		}
 	}
 	return nil, fault.Errorf(fault.Unreachable, "store %d is not among the stores", number)
+}
+
+// everyone returns all stores. The slice is never changed.
+func (s *Store) everyone() []*member {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.members
+}
+
+// active returns the stores that new packs are placed in.
+func (s *Store) active() (all []*member) {
+	for _, m := range s.everyone() {
+		if m.state() == meta.StoreActive {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// layout returns how new packs are placed.
+func (s *Store) layout() Layout {
+	if s.c.Mirror {
+		return Layout{Data: 1, Parity: max(1, len(s.active())) - 1}
+	}
+	return s.c.Layout
 }
 
 func packKey(key blob.Key) meta.PackKey {
@@ -153,6 +189,15 @@ func (s *Store) place(ctx context.Context, key blob.Key) (row meta.Placement, er
 		row, err = tx.Placements().Get(packKey(key))
 		return err
 	})
+	for _, number := range row.Stores {
+		if _, unknown := s.member(number); err == nil && unknown != nil && s.c.Open != nil {
+			// Another process may have added it a moment ago.
+			if err := s.Refresh(ctx); err != nil {
+				s.c.Log.WarnContext(ctx, "the stores are not known anew", "error", err)
+			}
+			break
+		}
+	}
 	return row, err
 }
 
@@ -163,7 +208,7 @@ func (s *Store) Size(ctx context.Context, key blob.Key) (int64, error) {
 	row, err := s.place(ctx, key)
 	placed := !fault.Is(err, fault.NotFound)
 	if !placed {
-		row, err = meta.Placement{Data: s.c.Layout.Data, Stores: s.chosen(key.Pack)}, nil
+		row, err = meta.Placement{Data: s.c.Layout.Data, Stores: s.chosen(s.layout(), key.Pack)}, nil
 	}
 	if err != nil {
 		return 0, fault.Errorf(fault.KindOf(err), "%s: %w", what, err)
@@ -250,7 +295,7 @@ func (s *Store) Delete(ctx context.Context, key blob.Key) error {
 func (s *Store) Close() error {
 	s.running.Wait()
 	var errs []error
-	for _, m := range s.members {
+	for _, m := range s.everyone() {
 		errs = append(errs, m.named(m.Store.Close()))
 	}
 	return errors.Join(errs...)
@@ -284,12 +329,22 @@ func verdict(ctx context.Context, errs []error) error {
 }
 
 // chosen returns the stores for the parts of a new pack: a run of them that
-// begins anywhere, so that load spreads.
-func (s *Store) chosen(p id.Pack) []meta.StoreID {
-	begin := int(p[0])<<8 | int(p[1])
-	var numbers []meta.StoreID
-	for i := range s.c.Layout.Parts() {
-		numbers = append(numbers, s.members[(begin+i)%len(s.members)].ID)
+// begins anywhere, so that load spreads. Those that fail are passed over where
+// there are others.
+func (s *Store) chosen(l Layout, p id.Pack) (numbers []meta.StoreID) {
+	all := s.active()
+	if len(all) == 0 {
+		return nil
 	}
-	return numbers
+	begin := int(p[0])<<8 | int(p[1])
+	var last []meta.StoreID
+	for i := range all {
+		if m := all[(begin+i)%len(all)]; m.rests() {
+			last = append(last, m.ID)
+		} else {
+			numbers = append(numbers, m.ID)
+		}
+	}
+	numbers = append(numbers, last...)
+	return numbers[:min(len(numbers), l.Parts())]
 }

@@ -88,7 +88,7 @@ func openAt(ctx context.Context, place string, more redundant.Config) (*cluster,
 		c.members = append(c.members, faulty.New(s))
 		m := redundant.Member{Name: fmt.Sprint(i), Store: c.members[i]}
 		if err := rows.Write(ctx, func(tx meta.Tx) error {
-			m.ID, err = tx.Placements().Register(m.Name)
+			m.ID, err = tx.ObjectStores().Register(m.Name)
 			return err
 		}); err != nil {
 			return nil, err

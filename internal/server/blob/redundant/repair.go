@@ -9,10 +9,10 @@ import (
 	"parsec/internal/server/meta"
 )
 
-// Run queues what reads have noticed, and mends what is queued, until ctx
+// tend queues what reads have noticed, and mends what is queued, until ctx
 // ends. Several processes may do so at once: a part is mended the same way
 // whoever does it.
-func (s *Store) Run(ctx context.Context) error {
+func (s *Store) tend(ctx context.Context) error {
 	ticker := time.NewTicker(s.c.Every)
 	defer ticker.Stop()
 	for {

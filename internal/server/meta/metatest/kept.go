@@ -27,8 +27,13 @@ func Kept(t *testing.T, open meta.Store) {
 	s.read(t, func(tx meta.Tx) error { return keptWorkspace(t, tx, w) })
 	// Where placements are younger than the tables, the packs are placed when
 	// the first store is registered.
-	s.write(t, func(tx meta.Tx) error { _, err := tx.Placements().Register("first"); return err })
+	s.write(t, func(tx meta.Tx) error { _, err := tx.ObjectStores().Register("first"); return err })
 	s.read(t, func(tx meta.Tx) error {
+		stores, err := tx.ObjectStores().List()
+		same(t, "stores", stores, []meta.ObjectStore{{ID: 1, Name: "first"}})
+		if err != nil {
+			return err
+		}
 		placed, err := tx.Placements().List(meta.PackKey{}, 10)
 		same(t, "placements", placed, []meta.Placement{{
 			Key:  meta.PackKey{Organization: o.Fingerprint, Workspace: w.ID, Pack: id.Pack(repeat(16, 16))},

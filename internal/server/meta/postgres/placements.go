@@ -10,29 +10,6 @@ import (
 
 type placements struct{ *session }
 
-// Register sets what is there to itself where the name is taken, so that of
-// two processes that start at once the second sees what the first gave.
-func (s placements) Register(name string) (store meta.StoreID, err error) {
-	err = s.change("register store", `
-		WITH there AS (SELECT id FROM stores WHERE name = $1), made AS (
-			INSERT INTO stores (name) SELECT $1 WHERE NOT EXISTS (SELECT FROM there)
-			ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id
-		)
-		SELECT id FROM there UNION ALL SELECT id FROM made`,
-		[]any{name}, func(rows pgx.Rows) error { return rows.Scan(&store) })
-	if err != nil || store != 1 {
-		return store, err
-	}
-	return store, s.put("register store", `
-		INSERT INTO placements (organization, workspace, pack, size, data, parity, stores, sums)
-		SELECT o.fingerprint, w.id, p.id, p.size, 1, 0, '\x0000000000000001', '\x'
-		FROM packs p
-		JOIN workspaces w ON w.organization = p.organization AND w.number = p.workspace
-		JOIN organizations o ON o.key = p.organization
-		WHERE o.fingerprint IS NOT NULL
-		ON CONFLICT DO NOTHING`)
-}
-
 func (s placements) Add(p meta.Placement) (meta.Placement, error) {
 	added := false
 	err := s.change("add placement", `
@@ -58,6 +35,15 @@ func (s placements) Get(key meta.PackKey) (p meta.Placement, err error) {
 		[]any{key.Organization[:], key.Workspace[:], key.Pack[:]}, scanPlacement(&p, &stores)...)
 	p.Stores = unpackStores(stores)
 	return p, err
+}
+
+func (s placements) Move(before []meta.StoreID, p meta.Placement) (moved bool, err error) {
+	err = s.change("move placement", `
+		UPDATE placements SET parity = $1, stores = $2, sums = $3
+		WHERE organization = $4 AND workspace = $5 AND pack = $6 AND stores = $7 RETURNING true`,
+		[]any{p.Parity, packStores(p.Stores), blob(p.Sums), p.Key.Organization[:], p.Key.Workspace[:], p.Key.Pack[:], packStores(before)},
+		func(rows pgx.Rows) error { return rows.Scan(&moved) })
+	return moved, err
 }
 
 func (s placements) Remove(key meta.PackKey) error {

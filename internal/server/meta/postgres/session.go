@@ -264,3 +264,4 @@ func (t tx) Grants() meta.Grants               { return grants{t.s} }
 func (t tx) Invitations() meta.Invitations     { return invitations{t.s} }
 func (t tx) Placements() meta.Placements       { return placements{t.s} }
 func (t tx) AdminTokens() meta.AdminTokens     { return adminTokens{t.s} }
+func (t tx) ObjectStores() meta.ObjectStores   { return objectStores{t.s} }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -45,7 +46,7 @@ func TestTheStoreKeepsTheContractAndReadsNoTableWhole(t *testing.T) {
 		},
 	})
 	for query, steps := range all {
-		if strings.Contains(query, "FROM packs p") { // once at each start of a server with several stores
+		if regexp.MustCompile(`FROM (packs p|stores ORDER|repairs GROUP)`).MatchString(query) { // once at each start; the stores; those of all repairs, for who asks
 			continue
 		}
 		for _, step := range steps {

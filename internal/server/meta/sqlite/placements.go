@@ -9,28 +9,6 @@ import (
 
 type placements struct{ *conn }
 
-func (c placements) Register(name string) (s meta.StoreID, err error) {
-	const what, query = "register store", `SELECT id FROM stores WHERE name = ?`
-	found, err := c.any(what, query, []any{name}, &s)
-	if err == nil && !found {
-		var number int64
-		number, err = c.insert(what, `INSERT INTO stores (name) VALUES (?)`, name)
-		s = meta.StoreID(number)
-	}
-	if err != nil || s != 1 {
-		return s, err
-	}
-	_, err = c.exec(what, `
-		INSERT INTO placements (organization, workspace, pack, size, data, parity, stores, sums)
-		SELECT o.fingerprint, w.id, p.id, p.size, 1, 0, x'0000000000000001', x''
-		FROM packs p
-		JOIN workspaces w ON w.organization = p.organization AND w.number = p.workspace
-		JOIN organizations o ON o.key = p.organization
-		WHERE o.fingerprint IS NOT NULL
-		ON CONFLICT DO NOTHING`)
-	return s, err
-}
-
 func (c placements) Add(p meta.Placement) (meta.Placement, error) {
 	n, err := c.exec("add placement", `
 		INSERT INTO placements (organization, workspace, pack, size, data, parity, stores, sums) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -54,6 +32,13 @@ func (c placements) Get(key meta.PackKey) (p meta.Placement, err error) {
 		[]any{key.Organization[:], key.Workspace[:], key.Pack[:]}, scanPlacement(&p, &stores)...)
 	p.Stores = unpackStores(stores)
 	return p, err
+}
+
+func (c placements) Move(before []meta.StoreID, p meta.Placement) (bool, error) {
+	n, err := c.exec("move placement", `
+		UPDATE placements SET parity = ?, stores = ?, sums = ? WHERE organization = ? AND workspace = ? AND pack = ? AND stores = ?`,
+		p.Parity, packStores(p.Stores), blob(p.Sums), p.Key.Organization[:], p.Key.Workspace[:], p.Key.Pack[:], packStores(before))
+	return n == 1, err
 }
 
 func (c placements) Remove(key meta.PackKey) error {

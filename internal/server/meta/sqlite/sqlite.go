@@ -253,3 +253,4 @@ func (t tx) Grants() meta.Grants               { return grants{t.c} }
 func (t tx) Invitations() meta.Invitations     { return invitations{t.c} }
 func (t tx) Placements() meta.Placements       { return placements{t.c} }
 func (t tx) AdminTokens() meta.AdminTokens     { return adminTokens{t.c} }
+func (t tx) ObjectStores() meta.ObjectStores   { return objectStores{t.c} }
