@@ -207,6 +207,9 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	}
 	handler := server.New(store, blobs, how.log, c)
 	figures.Watch(handler)
+	if several != nil {
+		figures.Repairs(several.Repairs)
+	}
 	asked, err := o.listenForMetrics(ctx, how.log)
 	if err != nil {
 		return errors.Join(err, l.Close())

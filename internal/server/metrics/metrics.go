@@ -9,6 +9,7 @@
 package metrics
 
 import (
+	"context"
 	"net/http"
 	"runtime"
 	"time"
@@ -97,4 +98,39 @@ func (m *Metrics) Watch(l Load) {
 		gauge("parsec_memory_waiters", "Requests that wait for memory.", func() float64 { return float64(l.Waiting()) }),
 		gauge("parsec_streams", "Event streams, and waits of enrollments, that are open.", func() float64 { return float64(l.Streams()) }),
 	)
+}
+
+// Repairs shows how many repairs of each object store are queued, as read says
+// whenever somebody asks. It is called once.
+func (m *Metrics) Repairs(read func(context.Context) (map[string]int64, error)) {
+	m.registry.MustRegister(&repairs{
+		desc: prometheus.NewDesc("parsec_store_repairs", "Parts of packs that are to be repaired in an object store, or removed from it.", []string{"store"}, nil),
+		read: read,
+	})
+}
+
+// readTime is how long a database has to say how many repairs there are.
+const readTime = 5 * time.Second
+
+// repairs asks for the queue of repairs.
+type repairs struct {
+	desc *prometheus.Desc
+	read func(context.Context) (map[string]int64, error)
+}
+
+// Describe implements [prometheus.Collector].
+func (r *repairs) Describe(all chan<- *prometheus.Desc) { all <- r.desc }
+
+// Collect implements [prometheus.Collector]. Where the database does not answer,
+// there are no figures, and those of everything else are there.
+func (r *repairs) Collect(all chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), readTime)
+	defer cancel()
+	found, err := r.read(ctx)
+	if err != nil {
+		return
+	}
+	for store, n := range found {
+		all <- prometheus.MustNewConstMetric(r.desc, prometheus.GaugeValue, float64(n), store)
+	}
 }

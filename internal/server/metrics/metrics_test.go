@@ -59,6 +59,7 @@ func used(t *testing.T) *metrics.Metrics {
 	t.Helper()
 	m := metrics.New("v1")
 	m.Watch(load{})
+	m.Repairs(func(context.Context) (map[string]int64, error) { return map[string]int64{"files": 4}, nil })
 	m.Request("/parsec.v1.WorkspaceService/Commit", "ok", 20*time.Millisecond, 100, 10)
 	m.Request("/parsec.v1.WorkspaceService/Commit", "stale", time.Second, 100, 1000)
 	files, err := file.Open(t.Context(), file.Config{Path: filepath.Join(t.TempDir(), "blocks")})
@@ -98,6 +99,7 @@ func TestTheFiguresCountWhatHappened(t *testing.T) {
 		`parsec_store_operations_total{operation="put",outcome="no room left",store="files"} 1`,
 		`parsec_store_operations_total{operation="get",outcome="ok",store="files"} 1`,
 		`parsec_store_duration_seconds_count{operation="get",store="files"} 1`,
+		`parsec_store_repairs{store="files"} 4`,
 		"parsec_memory_waiters 3\n", "parsec_streams 7\n",
 		`version="v1"} 1`,
 	} {
@@ -107,6 +109,14 @@ func TestTheFiguresCountWhatHappened(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(got)
+	}
+}
+
+func TestWithoutADatabaseTheOtherFiguresAreThere(t *testing.T) {
+	m := metrics.New("v1")
+	m.Repairs(func(context.Context) (map[string]int64, error) { return nil, fault.Errorf(fault.Unreachable, "away") })
+	if got := page(t, m); strings.Contains(got, "parsec_store_repairs{") || !strings.Contains(got, "parsec_build_info") {
+		t.Error(got)
 	}
 }
 

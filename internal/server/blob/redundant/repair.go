@@ -20,6 +20,9 @@ func (s *Store) tend(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case r := <-s.noticed:
+			if m, err := s.member(r.Store); err == nil {
+				s.c.Log.WarnContext(ctx, "a store lost or spoilt a part", "store", m.Name, "pack", r.Key.Pack)
+			}
 			if err := s.queue(ctx, []meta.Repair{r}); err != nil {
 				s.c.Log.WarnContext(ctx, "a repair is not queued", "pack", r.Key.Pack, "error", err)
 			}
