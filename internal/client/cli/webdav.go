@@ -16,10 +16,10 @@ func (r *run) webdav() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "webdav [WORKSPACE:]",
 		Short: "Serve the workspaces to this machine's file managers, as WebDAV",
-		Long: `Serves all workspaces as folders, or one workspace, by WebDAV: what file managers
-on macOS, Windows and Linux connect to without a driver. It prints where it
-answers, and the user and the password to connect with, which are new each time
-and shown nowhere else.
+		Long: `Serves all workspaces as folders, or one workspace, by WebDAV, to which file
+managers on macOS, Windows and Linux connect without a driver. It prints where
+it answers, and the user and the password to connect with, which are new each
+time and shown nowhere else.
 
 Only programs on this machine can connect. What is written is kept on this
 device, encrypted, and sent by itself, also when the server was away.
