@@ -203,7 +203,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		c.PublicURL = address
 	}
 	if o.metricsListen != "" {
-		c.Observer = figures
+		c.Observer, c.Jobs.Observer = figures, figures
 	}
 	handler := server.New(store, blobs, how.log, c)
 	figures.Watch(handler)

@@ -45,7 +45,7 @@ func floors() []floor {
 			"internal/server/access", "internal/server/organization", "internal/server/workspace", "internal/server/blocks", "internal/server/invitation",
 			"internal/server/follow",
 		}},
-		{name: "5 faces", side: "server", packages: []string{"internal/server/rpc", "internal/server/admin", "internal/server/certificate", "internal/server/metrics"}},
+		{name: "5 faces", side: "server", packages: []string{"internal/server/rpc", "internal/server/admin", "internal/server/jobs", "internal/server/certificate", "internal/server/metrics"}},
 		{name: "6 the whole", side: "server", packages: []string{"internal/server"}},
 
 		{name: "2 sealing and trees", side: "client", packages: []string{

@@ -24,6 +24,7 @@ import (
 	"parsec/internal/server/events"
 	"parsec/internal/server/follow"
 	"parsec/internal/server/invitation"
+	"parsec/internal/server/jobs"
 	"parsec/internal/server/meta"
 	"parsec/internal/server/organization"
 	"parsec/internal/server/rpc"
@@ -48,6 +49,9 @@ type Config struct {
 	Follow time.Duration
 	// Observer is told of every request; it may be nil.
 	Observer rpc.Observer
+	// Jobs is how often what no request asks for is done, and who is told. Its
+	// clock is that of Network.
+	Jobs jobs.Config
 }
 
 // Server is a server that listens to nothing yet.
@@ -78,6 +82,8 @@ func New(store meta.Store, blobs blob.Store, log *slog.Logger, c Config) *Server
 	if c.Stores != nil {
 		s.jobs = append(s.jobs, c.Stores.Run)
 	}
+	c.Jobs.Now = now
+	s.jobs = append(s.jobs, jobs.New(store, log, c.Jobs, jobs.Blocks(store, blobs, now), jobs.Invitations(store, now)).Run)
 	if c.Bus != nil {
 		s.jobs = append(s.jobs,
 			func(ctx context.Context) error { return c.Bus.Run(ctx, hub.Receive) },

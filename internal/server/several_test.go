@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/format/pack"
 	"parsec/internal/format/record"
+	"parsec/internal/server/jobs"
 	"parsec/internal/server/rpc"
 	"parsec/internal/server/servertest"
 	"parsec/internal/services"
@@ -227,4 +229,27 @@ func TestAServerThatStopsLosesNothingAndTheOtherGoesOn(t *testing.T) {
 	f.until(s, f.w.ID[:], f.w.State.Position().Index)
 	f.commit(1, bob)
 	f.until(s, f.w.ID[:], f.w.State.Position().Index)
+}
+
+// done is told which jobs were done, by one or the other server.
+type done chan string
+
+// Job implements [jobs.Observer].
+func (d done) Job(name, outcome string, _ time.Duration) { d <- name + " " + outcome }
+
+func TestOfSeveralServersOneDoesEachJob(t *testing.T) {
+	d := make(done, 16)
+	each := servertest.Config{Jobs: jobs.Config{Look: 10 * time.Millisecond, Observer: d}}
+	f := newFirm(t, each, each)
+	got := []string{<-d, <-d}
+	slices.Sort(got)
+	if want := []string{"blocks ok", "invitations ok"}; !slices.Equal(got, want) {
+		t.Errorf("done: %q, want %q", got, want)
+	}
+	for _, s := range f.servers {
+		s.Stop()
+	}
+	if len(d) > 0 {
+		t.Errorf("done again: %q", <-d)
+	}
 }

@@ -29,6 +29,7 @@ type (
 	serviceKind   struct{}
 	tokenKind     struct{}
 	adminKind     struct{}
+	processKind   struct{}
 )
 
 type (
@@ -50,6 +51,8 @@ type (
 	Token = ID[tokenKind]
 	// AdminToken identifies a bearer token of the operator, and opens nothing.
 	AdminToken = ID[adminKind]
+	// Process identifies one run of a server process.
+	Process = ID[processKind]
 )
 
 // New returns a random identifier. It panics only where the operating

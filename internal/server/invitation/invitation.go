@@ -3,7 +3,8 @@
 // messages are what they should be, and that nobody stands in between, is for
 // the two sides to find out, who do not trust it.
 //
-// A mailbox holds one message for each step of an attempt, for ever. An
+// A mailbox holds one message for each step of an attempt, as long as the
+// invitation is kept, which is beyond the time at which it expires. An
 // attempt that either side ended, or in which a step was given two different
 // messages, is over, and both sides are told.
 package invitation

@@ -103,4 +103,6 @@ type Tx interface {
 	Placements() Placements
 	AdminTokens() AdminTokens
 	ObjectStores() ObjectStores
+	Turns() Turns
+	Leftovers() Leftovers
 }

@@ -222,7 +222,7 @@ type Pack struct {
 // points at an object that is there. A client that lost the answer sends the
 // same blocks again; it is then answered from Locate with nothing stored, or,
 // where both uploads ran at once, Add leaves the second pack with fewer live
-// bytes than its size, or with none, and it can be collected.
+// bytes than its size, or with none, and it can be collected; see [Leftovers].
 type Blocks interface {
 	// Add adds a pack, to Packs, and those of its blocks whose ids are not
 	// taken in the workspace, to Blocks and BlockBytes. The pack's live bytes

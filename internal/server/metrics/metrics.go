@@ -30,6 +30,9 @@ type Metrics struct {
 
 	operations     *prometheus.CounterVec
 	operationTimes *prometheus.HistogramVec
+
+	jobs     *prometheus.CounterVec
+	jobTimes *prometheus.HistogramVec
 }
 
 // Load is what is under way in a server.
@@ -62,6 +65,8 @@ func New(version string) *Metrics {
 		sent:           counter("parsec_sent_bytes_total", "Bytes of the bodies of answers.", "path"),
 		operations:     counter("parsec_store_operations_total", "Operations of an object store, by kind of failure.", "store", "operation", "outcome"),
 		operationTimes: histogram("parsec_store_duration_seconds", "Time of an operation of an object store.", "store", "operation"),
+		jobs:           counter("parsec_jobs_total", "Jobs that this process has done, by kind of failure.", "job", "outcome"),
+		jobTimes:       histogram("parsec_job_duration_seconds", "Time that a job took.", "job"),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "parsec_build_info", Help: "Always 1; the labels say what runs.",
@@ -69,7 +74,7 @@ func New(version string) *Metrics {
 	})
 	build.Set(1)
 	m.registry.MustRegister(
-		m.requests, m.requestTimes, m.received, m.sent, m.operations, m.operationTimes, build,
+		m.requests, m.requestTimes, m.received, m.sent, m.operations, m.operationTimes, m.jobs, m.jobTimes, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -86,6 +91,12 @@ func (m *Metrics) Request(path, outcome string, took time.Duration, in, out int6
 	m.requestTimes.WithLabelValues(path).Observe(took.Seconds())
 	m.received.WithLabelValues(path).Add(float64(in))
 	m.sent.WithLabelValues(path).Add(float64(out))
+}
+
+// Job counts a job that ended; "ok" is the outcome of one that did not fail.
+func (m *Metrics) Job(name, outcome string, took time.Duration) {
+	m.jobs.WithLabelValues(name, outcome).Inc()
+	m.jobTimes.WithLabelValues(name).Observe(took.Seconds())
 }
 
 // Watch shows what is under way in a server, whenever somebody asks. It is

@@ -62,6 +62,7 @@ func used(t *testing.T) *metrics.Metrics {
 	m.Repairs(func(context.Context) (map[string]int64, error) { return map[string]int64{"files": 4}, nil })
 	m.Request("/parsec.v1.WorkspaceService/Commit", "ok", 20*time.Millisecond, 100, 10)
 	m.Request("/parsec.v1.WorkspaceService/Commit", "stale", time.Second, 100, 1000)
+	m.Job("blocks", "ok", time.Second)
 	files, err := file.Open(t.Context(), file.Config{Path: filepath.Join(t.TempDir(), "blocks")})
 	if err != nil {
 		t.Fatal(err)
@@ -100,6 +101,7 @@ func TestTheFiguresCountWhatHappened(t *testing.T) {
 		`parsec_store_operations_total{operation="get",outcome="ok",store="files"} 1`,
 		`parsec_store_duration_seconds_count{operation="get",store="files"} 1`,
 		`parsec_store_repairs{store="files"} 4`,
+		`parsec_jobs_total{job="blocks",outcome="ok"} 1`, `parsec_job_duration_seconds_sum{job="blocks"} 1`,
 		"parsec_memory_waiters 3\n", "parsec_streams 7\n",
 		`version="v1"} 1`,
 	} {

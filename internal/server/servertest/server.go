@@ -20,6 +20,7 @@ import (
 	"parsec/internal/server/blocks"
 	"parsec/internal/server/events"
 	"parsec/internal/server/events/notify"
+	"parsec/internal/server/jobs"
 	"parsec/internal/server/meta"
 	"parsec/internal/server/meta/postgres"
 	"parsec/internal/server/meta/sqlite"
@@ -44,6 +45,8 @@ type Config struct {
 	// Network and Transfer bound what callers get.
 	Network  rpc.Config
 	Transfer blocks.Config
+	// Jobs is how often the server does what no request asks for.
+	Jobs jobs.Config
 	// Log is where the server's log goes; default nowhere.
 	Log io.Writer
 }
@@ -95,7 +98,7 @@ func Start(t testing.TB, c Config) *Server {
 		t.Fatal(errors.Join(err, l.Close(), s.meta.Close(), blobs.Close()))
 	}
 	handler := server.New(s.meta, blobs, log, server.Config{
-		PublicURL: s.URL, Network: c.Network, Transfer: c.Transfer, Bus: bus, Follow: c.Follow,
+		PublicURL: s.URL, Network: c.Network, Transfer: c.Transfer, Bus: bus, Follow: c.Follow, Jobs: c.Jobs,
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var running sync.WaitGroup

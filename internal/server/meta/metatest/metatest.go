@@ -54,6 +54,8 @@ func Run(t *testing.T, a Adapter) {
 		{"Grants", grants},
 		{"Placements", placements},
 		{"AdminTokens", adminTokens},
+		{"Turns", turns},
+		{"Leftovers", leftovers},
 		{"Kill", kill},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, a) })

@@ -265,3 +265,5 @@ func (t tx) Invitations() meta.Invitations     { return invitations{t.s} }
 func (t tx) Placements() meta.Placements       { return placements{t.s} }
 func (t tx) AdminTokens() meta.AdminTokens     { return adminTokens{t.s} }
 func (t tx) ObjectStores() meta.ObjectStores   { return objectStores{t.s} }
+func (t tx) Turns() meta.Turns                 { return turns{t.s} }
+func (t tx) Leftovers() meta.Leftovers         { return leftovers{t.s} }
