@@ -135,6 +135,11 @@ func setFlag(f *pflag.Flag, value any) error {
 		if v, ok := value.(bool); ok {
 			return f.Value.Set(fmt.Sprint(v))
 		}
+	case "int":
+		want = "a whole number"
+		if v, ok := value.(int64); ok {
+			return f.Value.Set(fmt.Sprint(v))
+		}
 	case "stringArray":
 		want = "a list of strings"
 		if list, ok := value.([]any); ok {

@@ -25,16 +25,23 @@ func deployed(t *testing.T, path ...string) string {
 	return string(text)
 }
 
+// configFileOf returns the path of a file with a text, for its owner alone.
+func configFileOf(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "server.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // configured returns the options of a configuration file.
 func configured(t *testing.T, text string) options {
 	t.Helper()
 	var o options
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	o.flags(flags)
-	o.config = filepath.Join(t.TempDir(), "server.toml")
-	if err := os.WriteFile(o.config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	o.config = configFileOf(t, text)
 	if err := o.load(flags); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +67,7 @@ func TestWhatTheExampleHasInCommentsIsSoToo(t *testing.T) {
 	got, want := rpc.Config{}, rpc.Config{
 		RequestTime: 30 * time.Second, CommitTime: time.Minute, TransferTime: 10 * time.Minute, StreamTime: time.Hour,
 		StallTime: 30 * time.Second, PollTime: 30 * time.Second, Beat: 30 * time.Second, StopTime: 30 * time.Second,
-		BodyMemory: 64 << 20, Waiters: 1000, AddressRate: 1000, AddressBurst: 2000, DeviceRate: 200, DeviceBurst: 1000,
+		BodyMemory: 64 << 20, OpenMemory: 8 << 20, Waiters: 1000, AddressRate: 1000, AddressBurst: 2000, DeviceRate: 200, DeviceBurst: 1000,
 		OpenRate: 10, OpenBurst: 50, TokenRate: 5, TokenBurst: 50, Connections: 20_000, Streams: 8,
 	}
 	o.limits.bound(&got)

@@ -21,6 +21,7 @@ type limits struct {
 	StopTime     period `toml:"stop_time"`
 
 	BodyMemory   byteSize `toml:"body_memory"`
+	OpenMemory   byteSize `toml:"open_memory"`
 	UploadMemory byteSize `toml:"upload_memory"`
 	Waiters      int      `toml:"waiters"`
 
@@ -59,6 +60,9 @@ const longestBeat = 30 * time.Second
 // leastMemory holds a request of the largest size, beside its small ones.
 const leastMemory = 17 << 20
 
+// leastOpenMemory holds the largest request that needs no proof.
+const leastOpenMemory = 3 << 20
+
 // Validate refuses limits with which the server could not work.
 func (l limits) Validate() error {
 	for name, p := range map[string]period{
@@ -83,6 +87,9 @@ func (l limits) Validate() error {
 			return fault.Errorf(fault.Usage, "limits.%s: %d, want at least 17MiB, which one request may need", name, b)
 		}
 	}
+	if b := l.OpenMemory; b != 0 && (b < leastOpenMemory || b > 1<<62) {
+		return fault.Errorf(fault.Usage, "limits.open_memory: %d, want at least 3MiB, which one bootstrap may need", b)
+	}
 	if time.Duration(l.Beat) > longestBeat {
 		return fault.Errorf(fault.Usage, "limits.beat: %s, want at most %s, which clients count on", time.Duration(l.Beat), longestBeat)
 	}
@@ -95,7 +102,7 @@ func (l limits) bound(c *rpc.Config) {
 	c.TransferTime, c.StreamTime = time.Duration(l.TransferTime), time.Duration(l.StreamTime)
 	c.StallTime, c.PollTime = time.Duration(l.StallTime), time.Duration(l.PollTime)
 	c.Beat, c.StopTime = time.Duration(l.Beat), time.Duration(l.StopTime)
-	c.BodyMemory, c.Waiters = int64(l.BodyMemory), l.Waiters
+	c.BodyMemory, c.OpenMemory, c.Waiters = int64(l.BodyMemory), int64(l.OpenMemory), l.Waiters
 	c.AddressRate, c.AddressBurst = l.AddressRate, l.AddressBurst
 	c.DeviceRate, c.DeviceBurst = l.DeviceRate, l.DeviceBurst
 	c.OpenRate, c.OpenBurst = l.OpenRate, l.OpenBurst

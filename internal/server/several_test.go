@@ -220,6 +220,47 @@ func TestSubscribersOfOneServerHearWhatHappensAtAnother(t *testing.T) {
 	}
 }
 
+func TestWhomTheOperatorSuspendsAtOneServerIsCutOffAtTheOther(t *testing.T) {
+	for _, test := range []struct {
+		name             string
+		operator, stream servertest.Config
+	}{
+		{"over the bus", servertest.Config{Follow: never}, servertest.Config{Follow: never}},
+		{"by reading, where notifications are lost", servertest.Config{Deaf: true, Follow: never}, servertest.Config{Deaf: true, Follow: 20 * time.Millisecond}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFirm(t, test.operator, test.stream)
+			bob := f.join(0, record.RoleReader)
+			operator := servertest.DialAdmin(f.servers[0].URL, servertest.AdminToken).Admin
+			position := f.w.State.Position().Index
+			his, own := f.subscribe(1, bob), f.subscribe(1, f.kit.Admin)
+			f.until(his, f.w.ID[:], position)
+			f.until(own, f.w.ID[:], position)
+			ends := func(what string, s stream) {
+				t.Helper()
+				for {
+					if _, err := s.Receive(); err != nil {
+						_, typed := servertest.Refusal(err)
+						servertest.Kind(t, what, typed, fault.Frozen)
+						return
+					}
+				}
+			}
+			name, yes := f.kit.Org.Name(), true
+			if _, err := operator.SetUser(t.Context(), &parsecv1.SetUserRequest{Organization: name, Email: bob.Opening.Email, Frozen: true}); err != nil {
+				t.Fatal(err)
+			}
+			ends("the stream of a frozen user", his)
+			f.commit(0, f.kit.Admin)
+			f.until(own, f.w.ID[:], f.w.State.Position().Index) // who is not frozen goes on
+			if _, err := operator.SetOrganization(t.Context(), &parsecv1.SetOrganizationRequest{Name: name, Expired: &yes}); err != nil {
+				t.Fatal(err)
+			}
+			ends("a stream of an organization that expired", own)
+		})
+	}
+}
+
 func TestAServerThatStopsLosesNothingAndTheOtherGoesOn(t *testing.T) {
 	f := newFirm(t, servertest.Config{}, servertest.Config{})
 	bob := f.join(0, record.RoleContributor)

@@ -3,8 +3,9 @@
 // what it lost when a process ended between its commit and its notification,
 // or the connection of one was away. So a lost notification costs seconds.
 //
-// It tells of logs, and of users to whom a role was given. Who lost a role, or
-// was suspended, is refused at the next request anyway, and an event stream
+// It tells of logs, of users to whom a role was given, and of organizations of
+// which the operator changed what is allowed, such as that a user was frozen.
+// Who lost a role is refused at the next request anyway, and an event stream
 // asks at each beat.
 //
 // Rows carry the time of the process that wrote them, before the commit. Each
@@ -50,8 +51,8 @@ type Follower struct {
 	cfg   Config
 	// since is from when on the next reading reads.
 	since time.Time
-	// told are the memberships that were told of, by when they were given: a
-	// hub cannot see that it was told of one before.
+	// told are the memberships and changes of access that were told of, by when
+	// they came to be: a hub cannot see that it was told of one before.
 	told map[events.Topic]int64
 	// failing says that the last reading failed.
 	failing bool
@@ -118,6 +119,8 @@ func (f *Follower) logs(ctx context.Context, since int64) error {
 			kind := events.Workspace
 			if m.Workspace == (id.Workspace{}) {
 				kind = events.Organization
+				// The row does not say what moved.
+				f.tell(events.Topic{Organization: m.Organization, Kind: events.Access}, m.Updated)
 			}
 			f.hub.Receive(events.Hint{Topic: events.Topic{Organization: m.Organization, Kind: kind, ID: m.Workspace}, Index: m.Index})
 		}
@@ -138,15 +141,19 @@ func (f *Follower) memberships(ctx context.Context, since int64) error {
 			return err
 		}
 		for _, j := range page {
-			t := events.Topic{Organization: j.Organization, Kind: events.Memberships, ID: j.User}
-			if f.told[t] < j.Updated {
-				f.told[t] = j.Updated
-				f.hub.Receive(events.Hint{Topic: t})
-			}
+			f.tell(events.Topic{Organization: j.Organization, Kind: events.Memberships, ID: j.User}, j.Updated)
 		}
 		if len(page) < pageSize {
 			return nil
 		}
 		since = max(since+1, page[len(page)-1].Updated)
+	}
+}
+
+// tell tells of a topic without an index, unless it did since that moved.
+func (f *Follower) tell(t events.Topic, moved int64) {
+	if f.told[t] < moved {
+		f.told[t] = moved
+		f.hub.Receive(events.Hint{Topic: t})
 	}
 }

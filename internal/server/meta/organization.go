@@ -27,7 +27,7 @@ type Organization struct {
 	// Position is where the organization's log stands.
 	Position record.Position
 	// Created is in nanoseconds since the Unix epoch, and Updated is when
-	// Position last moved.
+	// Position last moved, or the operator last changed what is allowed.
 	Created, Updated int64
 	// Expired says that the operator has suspended the organization.
 	Expired bool

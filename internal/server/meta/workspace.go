@@ -119,7 +119,9 @@ type Movement struct {
 	// Workspace is zero for the organization's own log.
 	Workspace id.Workspace
 	Index     uint64
-	// Updated is when the log last moved, in nanoseconds since the Unix epoch.
+	// Updated is when the log last moved, in nanoseconds since the Unix epoch;
+	// for an organization's own also when the operator last changed what is
+	// allowed.
 	Updated int64
 }
 

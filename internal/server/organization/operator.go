@@ -94,6 +94,7 @@ func (s *Service) Set(ctx context.Context, name string, settings Settings) (row 
 		set(&row.Limits.Storage, settings.Storage)
 		set(&row.Limits.Outsiders, settings.Outsiders)
 		set(&row.Expired, settings.Expired)
+		row.Updated = s.now().UnixNano()
 		return tx.Organizations().Update(row)
 	})
 	if err == nil && settings.Expired != nil {
@@ -128,6 +129,12 @@ func (s *Service) Freeze(ctx context.Context, name, email string, frozen bool) e
 			since = s.now().UnixNano()
 		}
 		t = events.Topic{Organization: row.Fingerprint, Kind: events.Access, ID: user.ID}
+		// The row moves too, so that other servers find out what changed where
+		// they are not told.
+		row.Updated = s.now().UnixNano()
+		if err := tx.Organizations().Update(row); err != nil {
+			return err
+		}
 		return tx.Organizations().Freeze(row.Key, user.ID, since)
 	})
 	if err == nil {

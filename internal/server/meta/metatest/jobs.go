@@ -95,7 +95,8 @@ func leftovers(t *testing.T, a Adapter) {
 	})
 }
 
-// era is added to times, so that they are as large as those of today.
+// era is added to times, so that they are as large as those of today, which a
+// database may take for numbers of another size than small ones.
 const era = 1 << 60
 
 // settle looks at packs and wants so many of them to have been due.

@@ -262,12 +262,12 @@ func frozenAreCounted(t *testing.T, s *store) {
 		}
 	}
 	check(0)
-	a.Frozen = 5
-	s.write(t, freeze(a.ID, 5))
-	s.write(t, freeze(a.ID, 6))
+	a.Frozen = era + 5
+	s.write(t, freeze(a.ID, era+5))
+	s.write(t, freeze(a.ID, era+6))
 	check(1)
-	b.Frozen = 7
-	s.write(t, freeze(b.ID, 7))
+	b.Frozen = era + 7
+	s.write(t, freeze(b.ID, era+7))
 	check(2)
 	a.Frozen = 0
 	s.write(t, freeze(a.ID, 0))

@@ -104,7 +104,7 @@ func (s organizations) Freeze(key meta.OrganizationKey, user id.User, since int6
 	const what = "freeze user"
 	changed := false
 	if err := s.change(what, `
-		UPDATE users SET frozen = $3 WHERE organization = $1 AND id = $2 AND (frozen = 0) <> ($3 = 0) RETURNING true`,
+		UPDATE users SET frozen = $3 WHERE organization = $1 AND id = $2 AND (frozen = 0) <> ($3::bigint = 0) RETURNING true`,
 		[]any{key, user[:], since}, func(rows pgx.Rows) error { return rows.Scan(&changed) }); err != nil {
 		return err
 	}
