@@ -280,10 +280,10 @@ func scriptHangup(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-// scriptMetrics asks the server for its metrics, and wants a pattern in them:
+// scriptMetrics asks the server for its metrics, and wants a pattern in them, or not:
 //
-//	metrics PATTERN
-func scriptMetrics(ts *testscript.TestScript, _ bool, args []string) {
+//	[!] metrics PATTERN
+func scriptMetrics(ts *testscript.TestScript, not bool, args []string) {
 	address := regexp.MustCompile(`msg=metrics address=(\S+)`)
 	said := ts.Value(serverKey{}).(*process).log
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -299,7 +299,7 @@ func scriptMetrics(ts *testscript.TestScript, _ bool, args []string) {
 	defer answer.Body.Close()
 	page, err := io.ReadAll(answer.Body)
 	ts.Check(err)
-	if !regexp.MustCompile(args[0]).Match(page) {
+	if regexp.MustCompile(args[0]).Match(page) == not {
 		ts.Fatalf("%s: %s", answer.Status, page)
 	}
 }

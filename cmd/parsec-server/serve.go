@@ -210,6 +210,9 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	if several != nil {
 		figures.Repairs(several.Repairs)
 	}
+	if pooled, ok := store.(interface{ Pool() meta.Pool }); ok {
+		figures.WatchPool(pooled.Pool)
+	}
 	asked, err := o.listenForMetrics(ctx, how.log)
 	if err != nil {
 		return errors.Join(err, l.Close())

@@ -57,6 +57,7 @@ type Config struct {
 // Server is a server that listens to nothing yet.
 type Server struct {
 	*rpc.Server
+	hub *events.Hub
 	// jobs run beside it.
 	jobs []func(context.Context) error
 }
@@ -68,7 +69,7 @@ func New(store meta.Store, blobs blob.Store, log *slog.Logger, c Config) *Server
 	}
 	now, keep, hub := c.Network.Now, access.New(), events.NewSharedHub(c.Bus)
 	organizations, tokens := organization.New(store, keep, hub, now), admin.NewTokens(store, now)
-	s := &Server{Server: rpc.New(rpc.Services{
+	s := &Server{hub: hub, Server: rpc.New(rpc.Services{
 		Organizations: organizations,
 		Workspaces:    workspace.New(store, keep, hub, now),
 		Blocks:        blocks.New(store, blobs, keep, now, c.Transfer),
@@ -91,6 +92,9 @@ func New(store meta.Store, blobs blob.Store, log *slog.Logger, c Config) *Server
 	}
 	return s
 }
+
+// Subscribers is how many devices and enrollments are told what happens.
+func (s *Server) Subscribers() int { return s.hub.Subscribers() }
 
 // Serve is [rpc.Server.Serve] with what runs beside it, which ends once the
 // last request has ended, or ends it all where it fails.

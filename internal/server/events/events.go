@@ -74,6 +74,8 @@ type Hub struct {
 	mu  sync.Mutex
 	// topics holds the readers of each topic that has any; guarded by mu.
 	topics map[Topic]*readers
+	// open holds the subscriptions that are not closed; guarded by mu.
+	open map[*Subscription]struct{}
 }
 
 // readers are the subscriptions of one topic.
@@ -91,7 +93,7 @@ func NewHub() *Hub { return NewSharedHub(nil) }
 // what is published. Whoever runs the bus has it hand to [Hub.Receive] what
 // comes the other way.
 func NewSharedHub(bus Bus) *Hub {
-	return &Hub{bus: bus, topics: make(map[Topic]*readers)}
+	return &Hub{bus: bus, topics: make(map[Topic]*readers), open: make(map[*Subscription]struct{})}
 }
 
 // Publish tells all who watch the topic, in all processes. It never blocks on
@@ -122,12 +124,23 @@ func (h *Hub) Receive(hint Hint) {
 
 // Subscribe returns a subscription that watches nothing yet. Its owner closes it.
 func (h *Hub) Subscribe() *Subscription {
-	return &Subscription{
+	s := &Subscription{
 		hub:     h,
 		watched: make(map[Topic]struct{}),
 		pending: make(map[Topic]uint64),
 		moved:   make(chan struct{}, 1),
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open[s] = struct{}{}
+	return s
+}
+
+// Subscribers returns the number of subscriptions that are not closed.
+func (h *Hub) Subscribers() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.open)
 }
 
 // Topics returns the number of topics that somebody watches.
@@ -229,4 +242,5 @@ func (s *Subscription) Close() {
 	for t := range s.watched {
 		s.drop(t)
 	}
+	delete(s.hub.open, s)
 }

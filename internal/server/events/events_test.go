@@ -74,6 +74,9 @@ func TestAClosedSubscriptionLeavesNothingBehind(t *testing.T) {
 	if got := hub.Topics(); got != 1 {
 		t.Errorf("%d topics are watched, want 1", got)
 	}
+	if got := hub.Subscribers(); got != 1 {
+		t.Errorf("%d subscribers, want 1", got)
+	}
 	b.Close()
 	if got := hub.Topics(); got != 0 {
 		t.Errorf("%d topics are watched, want 0", got)

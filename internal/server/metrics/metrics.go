@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"parsec/internal/server/meta"
 )
 
 // Metrics are the figures of one server. It is safe for concurrent use.
@@ -41,6 +43,8 @@ type Load interface {
 	Waiting() int64
 	// Streams is how many event streams and waits of enrollments are open.
 	Streams() int
+	// Subscribers is how many devices and enrollments are told what happens.
+	Subscribers() int
 }
 
 // times are the bounds of the histograms, in seconds: from a read out of the
@@ -108,6 +112,25 @@ func (m *Metrics) Watch(l Load) {
 	m.registry.MustRegister(
 		gauge("parsec_memory_waiters", "Requests that wait for memory.", func() float64 { return float64(l.Waiting()) }),
 		gauge("parsec_streams", "Event streams, and waits of enrollments, that are open.", func() float64 { return float64(l.Streams()) }),
+		gauge("parsec_subscribers", "Devices and enrollments that are told what happens.", func() float64 { return float64(l.Subscribers()) }),
+	)
+}
+
+// WatchPool shows how the connections to the database are used, whenever
+// somebody asks. It is called once, and not for a database without any.
+func (m *Metrics) WatchPool(read func() meta.Pool) {
+	gauge := func(name, help string, of func(meta.Pool) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return of(read()) })
+	}
+	counter := func(name, help string, of func(meta.Pool) float64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return of(read()) })
+	}
+	m.registry.MustRegister(
+		gauge("parsec_database_connections_in_use", "Connections to the database that transactions use.", func(p meta.Pool) float64 { return float64(p.InUse) }),
+		gauge("parsec_database_connections_idle", "Connections to the database that nothing uses.", func(p meta.Pool) float64 { return float64(p.Idle) }),
+		gauge("parsec_database_connections_max", "Connections to the database that there may be.", func(p meta.Pool) float64 { return float64(p.Most) }),
+		counter("parsec_database_waits_total", "Transactions that had to wait for a connection.", func(p meta.Pool) float64 { return float64(p.Waits) }),
+		counter("parsec_database_wait_seconds_total", "Time for which transactions waited for a connection.", func(p meta.Pool) float64 { return p.Waited.Seconds() }),
 	)
 }
 

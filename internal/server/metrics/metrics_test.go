@@ -18,6 +18,7 @@ import (
 	"parsec/internal/server/blob/blobtest"
 	"parsec/internal/server/blob/faulty"
 	"parsec/internal/server/blob/file"
+	"parsec/internal/server/meta"
 	"parsec/internal/server/metrics"
 )
 
@@ -43,6 +44,8 @@ type load struct{}
 func (load) Waiting() int64 { return 3 }
 func (load) Streams() int   { return 7 }
 
+func (load) Subscribers() int { return 5 }
+
 // page returns what Prometheus is answered.
 func page(t *testing.T, m *metrics.Metrics) string {
 	t.Helper()
@@ -60,6 +63,9 @@ func used(t *testing.T) *metrics.Metrics {
 	m := metrics.New("v1")
 	m.Watch(load{})
 	m.Repairs(func(context.Context) (map[string]int64, error) { return map[string]int64{"files": 4}, nil })
+	m.WatchPool(func() meta.Pool {
+		return meta.Pool{InUse: 4, Idle: 6, Most: 20, Waits: 11, Waited: 1500 * time.Millisecond}
+	})
 	m.Request("/parsec.v1.WorkspaceService/Commit", "ok", 20*time.Millisecond, 100, 10)
 	m.Request("/parsec.v1.WorkspaceService/Commit", "stale", time.Second, 100, 1000)
 	m.Job("blocks", "ok", time.Second)
@@ -102,7 +108,9 @@ func TestTheFiguresCountWhatHappened(t *testing.T) {
 		`parsec_store_duration_seconds_count{operation="get",store="files"} 1`,
 		`parsec_store_repairs{store="files"} 4`,
 		`parsec_jobs_total{job="blocks",outcome="ok"} 1`, `parsec_job_duration_seconds_sum{job="blocks"} 1`,
-		"parsec_memory_waiters 3\n", "parsec_streams 7\n",
+		"parsec_memory_waiters 3\n", "parsec_streams 7\n", "parsec_subscribers 5\n",
+		"parsec_database_connections_in_use 4\n", "parsec_database_connections_idle 6\n", "parsec_database_connections_max 20\n",
+		"parsec_database_waits_total 11\n", "parsec_database_wait_seconds_total 1.5\n",
 		`version="v1"} 1`,
 	} {
 		if !strings.Contains(got, want) {

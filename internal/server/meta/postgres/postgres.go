@@ -98,6 +98,15 @@ func openTraced(ctx context.Context, c Config, tracer tracer) (*Store, error) {
 	return &Store{pool: pool}, nil
 }
 
+// Pool returns how the connections are used.
+func (s *Store) Pool() meta.Pool {
+	p := s.pool.Stat()
+	return meta.Pool{
+		InUse: int64(p.AcquiredConns()), Idle: int64(p.IdleConns()), Most: int64(p.MaxConns()),
+		Waits: p.EmptyAcquireCount(), Waited: p.EmptyAcquireWaitTime(),
+	}
+}
+
 // Close implements [meta.Store].
 func (s *Store) Close() error {
 	s.closed.Store(true)
