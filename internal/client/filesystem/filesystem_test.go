@@ -302,6 +302,11 @@ func TestSparseFilesHaveHoles(t *testing.T) {
 			t.Errorf("seek from %d, hole %v: %d, want %d", c.off, c.hole, got, c.want)
 		}
 	}
+	_, err = h.WriteAt(ctx, []byte("middle"), 1<<20)
+	d.ok(err)
+	if data, hole := seek(5, false), seek(1<<20, true); data != 1<<20 || hole != 1<<20+6 {
+		t.Errorf("what was written last, before what is there, begins at %d and ends at %d", data, hole)
+	}
 	d.ok(h.Zero(ctx, 1<<30, 2, false))
 	d.ok(h.Zero(ctx, 1<<30+2, 100, true))
 	got := make([]byte, 200)

@@ -1,7 +1,9 @@
 package overlay
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"parsec/internal/base/fault"
@@ -311,8 +313,8 @@ func (f *File) Close() error {
 	return err
 }
 
-// Spans returns which parts of the file hold data between two offsets; the
-// rest are holes.
+// Spans returns which parts of the file hold data between two offsets, in order;
+// the rest are holes. Parts may overlap.
 func (f *File) Spans(ctx context.Context, from, to int64) ([]Range, error) {
 	f.o.mu.RLock()
 	c := f.n.state.content
@@ -321,9 +323,7 @@ func (f *File) Spans(ctx context.Context, from, to int64) ([]Range, error) {
 	defer c.mu.RUnlock()
 	var out []Range
 	add := func(s span) error {
-		if n := len(out); n > 0 && out[n-1].To >= uint64(s.from) {
-			out[n-1].To = max(out[n-1].To, uint64(s.to))
-		} else if s.from < s.to {
+		if s.from < s.to {
 			out = append(out, Range{uint64(s.from), uint64(s.to)})
 		}
 		return nil
@@ -336,6 +336,7 @@ func (f *File) Spans(ctx context.Context, from, to int64) ([]Range, error) {
 	})
 	if end := c.bufferAt + int64(len(c.buffer)); err == nil && len(c.buffer) > 0 && end > from {
 		err = add(span{max(from, c.bufferAt), min(end, to)})
+		slices.SortFunc(out, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
 	}
 	return out, err
 }
