@@ -12,10 +12,13 @@ PURE := ./internal/base/... ./internal/format/... ./internal/verify/... \
 # How many runs `make soak` makes of the property that devices converge.
 RUNS ?= 10000
 
+# How many operations each exerciser does in `make test-long`.
+OPERATIONS ?= 100000
+
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 30s
 
-.PHONY: build soak demo docs test lint cross test-race test-single test-real bench fuzz generate generate-check clean
+.PHONY: build soak demo docs test lint cross test-race test-single test-real test-long bench fuzz generate generate-check clean
 
 build: ## both programs, into bin/
 	$(GO) build -trimpath -o bin/ ./cmd/...
@@ -48,6 +51,9 @@ test-single:
 test-real:
 	@echo "== inputs as people have them: the Go source tree, 3 GiB, 10,000 files in a folder"
 	$(GO) test -tags real -run '^TestReal' ./internal/client/files
+
+test-long: ## what takes too long for `make test`: OPERATIONS of each exerciser of the mount, two of each at once, and as much of fio
+	$(GO) test -timeout 0 -v -run '^TestADrive(IsAsTheModel|KeepsWhatFioWrites)$$' ./internal/client/mount -operations $(OPERATIONS)
 
 soak: ## the property that devices converge, RUNS times; some two runs a second
 	$(GO) test -timeout 0 ./internal/client/convergence -rapid.checks=$(RUNS)

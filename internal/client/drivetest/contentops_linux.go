@@ -302,16 +302,19 @@ func doRead(_ *content, h *opened, op contentOp) error {
 }
 
 func doWrite(c *content, h *opened, op contentOp) error {
-	if h.flags&unix.O_APPEND != 0 && h.writes() {
-		h.pos = int64(len(h.object.data))
+	at := h.pos
+	if h.flags&unix.O_APPEND != 0 {
+		at = int64(len(h.object.data))
 	}
-	p := c.pool[op.bytes : op.bytes+int(max(0, min(op.len, maxSize-h.pos)))]
+	p := c.pool[op.bytes : op.bytes+int(max(0, min(op.len, maxSize-at)))]
 	n := 0
 	err := again(func() (err error) { n, err = unix.Write(h.fd, p); return err })
-	if err := wrote(h, n, err, p, h.pos); err != nil || !h.writes() {
+	if err := wrote(h, n, err, p, at); err != nil || !h.writes() {
 		return err
 	}
-	h.pos += int64(n)
+	if n > 0 { // nothing does not even go to the end
+		h.pos = at + int64(n)
+	}
 	return nil
 }
 

@@ -262,7 +262,7 @@ func (m *names) rename(op nameOp) error {
 	default:
 		want = renameError(from, to, op.flags)
 	}
-	if want == 0 {
+	if want == 0 && from.node != to.node {
 		want = m.refused[op.kind]
 	}
 	done, err := calls(want, func() error {
@@ -285,36 +285,48 @@ func (m *names) rename(op nameOp) error {
 	return errors.Join(m.stat(op.path, false), m.stat(op.other, false))
 }
 
-// refusedKinds are tried where the file system refuses them.
+// refusedKinds are tried where the file system refuses them, each with paths to
+// which there is nothing else to say.
 func refusedKinds() map[string]nameKind {
 	all := map[string]nameKind{}
-	add := func(name string, choose func(*names, choice, *nameOp), do func(m *names, op nameOp) error) {
+	add := func(name string, choose func(*names, choice, *nameOp), may func(m *names, op nameOp) bool, call func(m *names, op nameOp) error) {
 		all[name] = nameKind{weight: 1, onlyRefused: true, choose: choose, do: func(m *names, op nameOp) error {
-			return differ(do(m, op), m.refused[name])
+			if !may(m, op) {
+				return nil
+			}
+			return differ(call(m, op), m.refused[name])
 		}}
 	}
-	// unused is a name in a folder that is there, which nothing has.
-	unused := func(c choice) string { return join(c.folder(), "unused") }
-	add("link", func(m *names, c choice, op *nameOp) {
-		op.path, op.other = c.known(), unused(c)
-		if at, e := m.root.resolve(op.path, false); there(at, e) != 0 || at.node.kind == unix.S_IFDIR {
-			op.kind = "stat"
+	kind := func(m *names, path string) uint32 {
+		if at, e := m.root.resolve(path, true); there(at, e) == 0 {
+			return at.node.kind
 		}
-	}, func(m *names, op nameOp) error {
-		return unix.Linkat(unix.AT_FDCWD, m.path(op.path), unix.AT_FDCWD, m.path(op.other), 0)
-	})
-	add("make fifo", func(_ *names, c choice, op *nameOp) { op.path = unused(c) }, func(m *names, op nameOp) error {
-		return unix.Mkfifo(m.path(op.path), 0o644)
-	})
-	add("set attribute", func(_ *names, c choice, op *nameOp) { op.path = c.folder() }, func(m *names, op nameOp) error {
-		return unix.Setxattr(m.path(op.path), "user.drivetest", []byte("x"), 0)
-	})
-	add("create name that is not text", func(_ *names, c choice, op *nameOp) { op.path = c.folder() }, func(m *names, op nameOp) error {
-		fd, err := unix.Open(m.path(join(op.path, "\xff")), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o644)
-		if err == nil {
-			_ = unix.Close(fd)
-		}
-		return err
-	})
+		return 0
+	}
+	free := func(m *names, path string) bool {
+		at, e := m.root.resolve(path, false)
+		return e == 0 && at.node == nil
+	}
+	folder := func(_ *names, c choice, op *nameOp) { op.path = c.folder() }
+	add("link", func(_ *names, c choice, op *nameOp) { op.path, op.other = c.known(), join(c.folder(), "unused") },
+		func(m *names, op nameOp) bool { return kind(m, op.path) == unix.S_IFREG && free(m, op.other) },
+		func(m *names, op nameOp) error { return unix.Link(m.path(op.path), m.path(op.other)) })
+	add("make fifo", func(_ *names, c choice, op *nameOp) { op.path = c.fresh() },
+		func(m *names, op nameOp) bool { return free(m, op.path) },
+		func(m *names, op nameOp) error { return unix.Mkfifo(m.path(op.path), 0o644) })
+	add("set attribute", folder,
+		func(m *names, op nameOp) bool { return kind(m, op.path) == unix.S_IFDIR },
+		func(m *names, op nameOp) error {
+			return unix.Setxattr(m.path(op.path), "user.drivetest", []byte("x"), 0)
+		})
+	add("create name that is not text", folder,
+		func(m *names, op nameOp) bool { return kind(m, op.path) == unix.S_IFDIR },
+		func(m *names, op nameOp) error {
+			fd, err := unix.Open(m.path(join(op.path, "\xff")), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o644)
+			if err == nil {
+				_ = unix.Close(fd)
+			}
+			return err
+		})
 	return all
 }

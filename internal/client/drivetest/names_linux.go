@@ -66,7 +66,12 @@ func (op nameOp) String() string {
 	if op.other != "" {
 		fmt.Fprintf(&b, " %q", op.other)
 	}
-	fmt.Fprintf(&b, " flags %#x mode %#o slot %d", op.flags, op.mode, op.slot)
+	short := b.String()
+	for _, long := range []string{"l", "ö", "n"} {
+		short = strings.ReplaceAll(short, strings.Repeat(long, 127), "("+long+" 127 times)")
+	}
+	b.Reset()
+	fmt.Fprintf(&b, "%s flags %#x mode %#o slot %d", short, op.flags, op.mode, op.slot)
 	if op.kind == "set time" {
 		fmt.Fprintf(&b, " time %d ns", op.time)
 	}

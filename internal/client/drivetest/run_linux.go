@@ -133,12 +133,12 @@ func caught(do func() error) (err error) {
 }
 
 // budget is how many operations are spent on finding fewer that fail.
-const budget = 100_000
+const budget = 300_000
 
 // shrink drops operations while what is left still fails, and returns that and
 // how it fails. The error is nil if even all of them do not fail again.
 func (e exercise[O]) shrink(dir string, o Options, ops []O) (fewer []O, difference error) {
-	left := max(budget, 2*len(ops))
+	left := max(budget, 4*len(ops))
 	fails := func(tried []O) (upTo int, difference error) {
 		left -= len(tried)
 		n := 0

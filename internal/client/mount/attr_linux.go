@@ -77,7 +77,9 @@ func stale() error { return fault.Errorf(fault.Stale, "find file: it has a newer
 func (d *drive) on(ctx context.Context, n *inode, act func(filesystem.Node, *handle) error) error {
 	for {
 		node, h := d.table.at(n)
-		if h == nil && n.kind == manifest.File && d.judge(ctx, n) {
+		// What has no name may be the old inode of a node that another one took the
+		// place of, and the kernel still says when it changed.
+		if h == nil && (n.kind != manifest.Folder && d.table.nameless(n) || n.kind == manifest.File && d.judge(ctx, n)) {
 			return stale()
 		}
 		err := act(node, h)

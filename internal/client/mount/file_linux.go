@@ -75,12 +75,9 @@ func (d *drive) open(ctx context.Context, n *inode, flags filesystem.Flags) (*ha
 
 // again opens what somebody has open already.
 func (d *drive) again(ctx context.Context, n *inode, other *handle, flags filesystem.Flags) (*filesystem.Handle, error) {
-	d.table.mu.Lock()
-	unlinked := n.unlinked
-	d.table.mu.Unlock()
 	if newest, err := other.Newest(ctx); err != nil {
 		return nil, err
-	} else if !newest && !unlinked {
+	} else if !newest && !d.table.nameless(n) {
 		d.table.retire(n)
 		return nil, stale()
 	}

@@ -93,6 +93,13 @@ func (t *table) at(n *inode) (filesystem.Node, *handle) {
 	return n.node, nil
 }
 
+// nameless reports whether an inode was removed or replaced through this mount.
+func (t *table) nameless(n *inode) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return n.unlinked
+}
+
 // enter notes that the kernel is told of a node under a name, and returns the
 // node's inode.
 func (t *table) enter(parent *inode, name string, a filesystem.Attr) *inode {
