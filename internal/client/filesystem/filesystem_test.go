@@ -317,6 +317,26 @@ func TestSparseFilesHaveHoles(t *testing.T) {
 	}
 }
 
+func TestATimeStaysUntilSomethingChanges(t *testing.T) {
+	d := alone(t)
+	from, to := d.mkdir("/plans/from"), d.mkdir("/plans/to")
+	d.mkdir("/plans/from/folder")
+	_, err := d.rename("/plans/from/folder", "/plans/to/folder", false)
+	d.ok(err)
+	at := time.Unix(1_000_000_000, 5)
+	for _, n := range []filesystem.Node{from.Node, to.Node} {
+		_, err := d.View.Set(t.Context(), n, filesystem.Changes{Modified: &at})
+		d.ok(err)
+	}
+	d.ok(d.rmdir("/plans/to/folder"))
+	if got := d.find("/plans/from").Modified; !got.Equal(at) {
+		t.Errorf("the folder that it was moved from before was changed at %v, want %v", got, at)
+	}
+	if got := d.find("/plans/to").Modified; !got.After(at) {
+		t.Errorf("the folder that it was in was changed at %v", got)
+	}
+}
+
 func TestWhoHasAFileOpenKeepsIt(t *testing.T) {
 	d := alone(t)
 	ctx := t.Context()

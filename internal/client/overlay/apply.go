@@ -186,10 +186,17 @@ func (o *Overlay) unlink(at merge.Place, by *op, when time.Time) {
 		if len(o.kids[at.Folder]) == 0 {
 			delete(o.kids, at.Folder)
 		}
-		o.times[at.Folder] = max(o.times[at.Folder], when.UnixNano())
+		o.touch(at.Folder, when)
 		return
 	}
 	o.name(at, manifest.Child{Name: at.Name}, by, when)
+}
+
+// touch notes when a folder changed; a zero time says that it did not.
+func (o *Overlay) touch(folder id.Entry, when time.Time) {
+	if !when.IsZero() {
+		o.times[folder] = max(o.times[folder], when.UnixNano())
+	}
 }
 
 func (o *Overlay) name(at merge.Place, c manifest.Child, by *op, when time.Time) {
@@ -203,7 +210,7 @@ func (o *Overlay) name(at merge.Place, c manifest.Child, by *op, when time.Time)
 		k.freed = by
 	}
 	all[at.Name] = k
-	o.times[at.Folder] = max(o.times[at.Folder], when.UnixNano())
+	o.touch(at.Folder, when)
 }
 
 func (o *Overlay) applyCreate(e event) {
@@ -320,7 +327,7 @@ func (o *Overlay) undo(n *inode) {
 	}
 	for _, p := range n.ops {
 		if k := o.kids[p.place.Folder][p.place.Name]; (p.kind == opMove || p.kind == opReplace) && k.by == p {
-			o.unlink(p.place, nil, p.at)
+			o.unlink(p.place, nil, time.Time{})
 		}
 		if p.kind == opReplace {
 			delete(o.gone, p.entry)
@@ -500,7 +507,7 @@ func (o *Overlay) become(n, w *inode, by *op, e event) {
 	if n.number != o.number(target) {
 		o.numbers[target] = n.number
 	}
-	o.times[e.place.Folder] = max(o.times[e.place.Folder], e.at.UnixNano())
+	o.touch(e.place.Folder, e.at)
 	n.place = e.place
 }
 
