@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -334,6 +335,33 @@ func TestATimeStaysUntilSomethingChanges(t *testing.T) {
 	}
 	if got := d.find("/plans/to").Modified; !got.After(at) {
 		t.Errorf("the folder that it was in was changed at %v", got)
+	}
+}
+
+func TestNothingVanishesWhileItIsSent(t *testing.T) {
+	d := alone(t)
+	s, err := d.all.Find("plans")
+	d.ok(err)
+	names := []string{"/plans/one", "/plans/other"}
+	d.mkdir(names[0])
+	d.write(names[0]+"/file", "content")
+	var sent atomic.Bool
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	sending.Go(func() {
+		defer sent.Store(true)
+		if err := s.Finish(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	committed := false
+	for at := 0; !sent.Load(); {
+		if !committed { // so that something of the folder waits when the file is sent
+			_, err := d.rename(names[at], names[1-at], true)
+			d.ok(err)
+			at = 1 - at
+		}
+		committed = d.find(names[at]+"/file").Version > 0
 	}
 }
 

@@ -95,7 +95,7 @@ func (o *Overlay) prepareFolders(ctx context.Context, folder id.Entry, p *prepar
 		o.mu.RLock()
 		_, known := o.known.Folders[folder]
 		n := o.inodes[folder]
-		made := n != nil && n.version == 0 && n.changed()
+		made := n != nil && n.apart()
 		o.mu.RUnlock()
 		if made { // it is made here, those above are known
 			p.here = append(p.here, folder)

@@ -238,7 +238,7 @@ func (o *Overlay) alone(folder id.Entry) bool {
 		return true
 	}
 	n := o.inodes[folder]
-	return n != nil && n.version == 0 && n.changed() && folder != o.Root
+	return n != nil && n.apart() && folder != o.Root
 }
 
 // stands reports whether the base's child of a folder was not moved or removed

@@ -136,6 +136,12 @@ type inode struct {
 // changed reports whether the inode differs from the base.
 func (n *inode) changed() bool { return len(n.ops) > 0 || n.local || n.orphan }
 
+// apart reports whether the base has never had the inode. It may have a folder
+// whose version is not known here, with what was done since.
+func (n *inode) apart() bool {
+	return n.version == 0 && (n.local || n.orphan || len(n.ops) > 0 && n.ops[0].kind == opCreate)
+}
+
 // made returns the operation that makes the entry, if it can still be altered.
 func (n *inode) made() *op {
 	if len(n.ops) > 0 && n.ops[0].kind == opCreate && !n.ops[0].taken {
