@@ -431,6 +431,7 @@ func (p places) open(ctx context.Context, log *slog.Logger, watch func(string, b
 		p.how.Open = func(ctx context.Context, text string) (blob.Store, error) { return p.openOne(ctx, text, watch) }
 		if p.how.Mirror {
 			p.how.Layout.Parity = max(1, len(members)) - 1
+			p.how.Quorum = min(p.how.Quorum, p.how.Layout.Parts())
 		}
 		var blobs *redundant.Store
 		if blobs, err = redundant.New(store, members, p.how); err == nil {

@@ -212,9 +212,16 @@ func (s *Store) Refresh(ctx context.Context) error {
 	}); err != nil {
 		return fault.Errorf(fault.KindOf(err), "look up the stores: %w", err)
 	}
+	retired := map[meta.StoreID]bool{}
+	for _, row := range rows {
+		retired[row.ID] = row.State == meta.StoreRetired
+	}
+	s.mu.Lock()
+	s.retired = retired
+	s.mu.Unlock()
 	var failed error
 	for _, row := range rows {
-		if m, err := s.member(row.ID); err == nil {
+		if m := s.one(row.ID); m != nil {
 			m.mu.Lock()
 			if !bytes.Equal(m.row.Marker, row.Marker) {
 				m.known = false

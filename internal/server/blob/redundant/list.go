@@ -19,6 +19,9 @@ func (s *Store) List(ctx context.Context, scope blob.Scope, after id.Pack) iter.
 		l := &lister{s: s, ctx: ctx, sources: map[meta.StoreID]*source{}}
 		defer l.stop()
 		for _, m := range s.everyone() {
+			if m.state() == meta.StoreRetired {
+				continue
+			}
 			next, stop := iter.Pull2(m.Store.List(ctx, scope, after))
 			l.sources[m.ID] = &source{m: m, next: next, stop: stop}
 		}
@@ -102,8 +105,9 @@ func (l *lister) find(row meta.Placement) (o blob.Object, here bool, err error) 
 	for _, number := range row.Stores {
 		source := l.sources[number]
 		if source == nil {
-			_, err := l.s.member(number)
-			errs = append(errs, err)
+			if _, err := l.s.member(number); err != nil && !fault.Is(err, fault.NotFound) {
+				errs = append(errs, err)
+			}
 			continue
 		}
 		there, ok, err := source.has(row.Key.Pack)

@@ -100,8 +100,9 @@ func (c Config) withDefaults() Config {
 
 // Store is a store over others. It is safe for concurrent use.
 type Store struct {
-	mu      sync.RWMutex // guards members, whose order is that of their numbers
+	mu      sync.RWMutex // guards members, in the order of their numbers, and retired
 	members []*member
+	retired map[meta.StoreID]bool
 	rows    meta.Store
 	c       Config
 	codec   reedsolomon.Encoder // that of the layout; nil where parts are copies
@@ -140,14 +141,29 @@ func (c Config) Validate(stores int) error {
 	return nil
 }
 
-// member returns the store with a number. One that is gone fails every call.
+// member returns the store with a number. One that is gone fails every call;
+// in one that was given up nothing is found.
 func (s *Store) member(number meta.StoreID) (*member, error) {
-	for _, m := range s.everyone() {
-		if m.ID == number {
-			return m, nil
-		}
+	s.mu.RLock()
+	retired := s.retired[number]
+	s.mu.RUnlock()
+	if retired {
+		return nil, fault.Errorf(fault.NotFound, "store %d was emptied and given up", number)
+	}
+	if m := s.one(number); m != nil {
+		return m, nil
 	}
 	return nil, fault.Errorf(fault.Unreachable, "store %d is not among the stores", number)
+}
+
+// one returns the store with a number, whatever its state; nil for none.
+func (s *Store) one(number meta.StoreID) *member {
+	for _, m := range s.everyone() {
+		if m.ID == number {
+			return m
+		}
+	}
+	return nil
 }
 
 // everyone returns all stores. The slice is never changed.
@@ -190,7 +206,7 @@ func (s *Store) place(ctx context.Context, key blob.Key) (row meta.Placement, er
 		return err
 	})
 	for _, number := range row.Stores {
-		if _, unknown := s.member(number); err == nil && unknown != nil && s.c.Open != nil {
+		if _, unknown := s.member(number); err == nil && fault.Is(unknown, fault.Unreachable) && s.c.Open != nil {
 			// Another process may have added it a moment ago.
 			if err := s.Refresh(ctx); err != nil {
 				s.c.Log.WarnContext(ctx, "the stores are not known anew", "error", err)

@@ -66,7 +66,12 @@ func later(was, is error) error {
 // nothing.
 func (s *Store) mend(ctx context.Context, r meta.Repair) error {
 	row, err := s.place(ctx, blobKey(r.Key))
+	store, unknown := s.rowOf(ctx, r.Store)
 	switch {
+	case unknown != nil:
+		return unknown
+	case store.State == meta.StoreRetired: // what it holds is nobody's business any more
+		err = nil
 	case err == nil:
 		err = s.mendRow(ctx, row, r.Store)
 	case fault.Is(err, fault.NotFound):
@@ -81,10 +86,10 @@ func (s *Store) mend(ctx context.Context, r meta.Repair) error {
 // clear removes what a store holds of a pack that is not to be there.
 func (s *Store) clear(ctx context.Context, r meta.Repair) error {
 	m, err := s.member(r.Store)
-	if err == nil {
-		err = m.named(m.Store.Delete(ctx, blobKey(r.Key)))
-	}
 	if err != nil {
+		return err
+	}
+	if err := m.named(m.Store.Delete(ctx, blobKey(r.Key))); err != nil {
 		return err
 	}
 	row, err := s.place(ctx, blobKey(r.Key))

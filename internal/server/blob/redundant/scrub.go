@@ -138,6 +138,7 @@ func (w *worker) copyTo(ctx context.Context, row meta.Placement, m *member, part
 		next.Sums = sums([][]byte{content})
 	}
 	if err := w.s.replace(ctx, m, next, part, content); err != nil {
+		w.undo(ctx, row, m)
 		return row, m.named(err)
 	}
 	var moved bool
@@ -147,12 +148,21 @@ func (w *worker) copyTo(ctx context.Context, row meta.Placement, m *member, part
 	})
 	if err == nil && !moved {
 		err = fault.Errorf(fault.Busy, "pack %s: it was moved by somebody else", row.Key.Pack)
-		if now, failed := w.s.place(ctx, blobKey(row.Key)); failed != nil || !slices.Contains(now.Stores, m.ID) {
-			_ = m.Store.Delete(ctx, blobKey(row.Key)) // a stray is found by nobody
-		}
 	}
 	if err != nil {
+		w.undo(ctx, row, m)
 		return row, err
 	}
 	return next, nil
+}
+
+// undo removes a part that was stored in vain, unless the row says that it is
+// there after all. What stays nevertheless harms nobody.
+func (w *worker) undo(ctx context.Context, row meta.Placement, m *member) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.s.c.Rest)
+	defer cancel()
+	now, err := w.s.place(ctx, blobKey(row.Key))
+	if err == nil && !slices.Contains(now.Stores, m.ID) || fault.Is(err, fault.NotFound) {
+		_ = m.Store.Delete(ctx, blobKey(row.Key))
+	}
 }
