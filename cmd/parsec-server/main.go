@@ -67,7 +67,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 permission denied,
 		Args: cobra.ArbitraryArgs, RunE: cmdline.Group,
 	}
 	root.PersistentFlags().BoolP("verbose", "v", false, "say more on standard error")
-	root.AddCommand(runCommand(), migrateCommand(), checkCommand(), orgCommand(), userCommand(), storeCommand(), tokenCommand(), cmdline.Manuals("parsec-server", prefix))
+	root.AddCommand(runCommand(), migrateCommand(), checkCommand(), orgCommand(), userCommand(), storeCommand(), tokenCommand(), auditCommand(), cmdline.Manuals("parsec-server", prefix))
 	cmdline.Prepare(root, prefix, os.LookupEnv)
 	return root
 }

@@ -75,7 +75,7 @@ func New(store meta.Store, blobs blob.Store, log *slog.Logger, c Config) *Server
 		Blocks:        blocks.New(store, blobs, keep, now, c.Transfer),
 		Invitations:   invitation.New(store, keep, hub, now),
 		Events:        hub,
-		Admin:         admin.New(organizations, tokens, c.Stores, c.PublicURL),
+		Admin:         admin.NewAudited(admin.New(organizations, tokens, c.Stores, c.PublicURL), store, now),
 		Operator:      tokens,
 		Ready:         stores{store, blobs},
 		Observer:      c.Observer,

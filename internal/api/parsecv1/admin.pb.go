@@ -1557,6 +1557,202 @@ func (x *DrainStoreResponse) GetName() string {
 	return ""
 }
 
+type ListDeedsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In nanoseconds since the Unix epoch; 0 for all.
+	Since int64 `protobuf:"varint,1,opt,name=since,proto3" json:"since,omitempty"`
+	// The number of the entry behind which to begin; 0 for the first.
+	After         int64 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeedsRequest) Reset() {
+	*x = ListDeedsRequest{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeedsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeedsRequest) ProtoMessage() {}
+
+func (x *ListDeedsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeedsRequest.ProtoReflect.Descriptor instead.
+func (*ListDeedsRequest) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ListDeedsRequest) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *ListDeedsRequest) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+type ListDeedsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1,000; none at the end.
+	Deeds         []*Deed `protobuf:"bytes,1,rep,name=deeds,proto3" json:"deeds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeedsResponse) Reset() {
+	*x = ListDeedsResponse{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeedsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeedsResponse) ProtoMessage() {}
+
+func (x *ListDeedsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeedsResponse.ProtoReflect.Descriptor instead.
+func (*ListDeedsResponse) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListDeedsResponse) GetDeeds() []*Deed {
+	if x != nil {
+		return x.Deeds
+	}
+	return nil
+}
+
+type Deed struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number int64                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// In nanoseconds since the Unix epoch.
+	At int64 `protobuf:"varint,2,opt,name=at,proto3" json:"at,omitempty"`
+	// The same for the entries of one act.
+	Act []byte `protobuf:"bytes,3,opt,name=act,proto3" json:"act,omitempty"`
+	// The id of the operator's token; zeros where the act was done in the
+	// database itself.
+	Token   []byte `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
+	What    string `protobuf:"bytes,5,opt,name=what,proto3" json:"what,omitempty"`
+	Subject string `protobuf:"bytes,6,opt,name=subject,proto3" json:"subject,omitempty"`
+	// "begun", "ok", or the kind of the refusal.
+	Outcome       string `protobuf:"bytes,7,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deed) Reset() {
+	*x = Deed{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deed) ProtoMessage() {}
+
+func (x *Deed) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deed.ProtoReflect.Descriptor instead.
+func (*Deed) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Deed) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Deed) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Deed) GetAct() []byte {
+	if x != nil {
+		return x.Act
+	}
+	return nil
+}
+
+func (x *Deed) GetToken() []byte {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *Deed) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Deed) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Deed) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
 var File_parsec_v1_admin_proto protoreflect.FileDescriptor
 
 const file_parsec_v1_admin_proto_rawDesc = "" +
@@ -1670,7 +1866,20 @@ const file_parsec_v1_admin_proto_rawDesc = "" +
 	"\x04into\x18\x02 \x01(\tR\x04into\x12\x12\n" +
 	"\x04rate\x18\x03 \x01(\x03R\x04rate\"(\n" +
 	"\x12DrainStoreResponse\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name2\x8c\a\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\">\n" +
+	"\x10ListDeedsRequest\x12\x14\n" +
+	"\x05since\x18\x01 \x01(\x03R\x05since\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x03R\x05after\":\n" +
+	"\x11ListDeedsResponse\x12%\n" +
+	"\x05deeds\x18\x01 \x03(\v2\x0f.parsec.v1.DeedR\x05deeds\"\x9e\x01\n" +
+	"\x04Deed\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x0e\n" +
+	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x10\n" +
+	"\x03act\x18\x03 \x01(\fR\x03act\x12\x14\n" +
+	"\x05token\x18\x04 \x01(\fR\x05token\x12\x12\n" +
+	"\x04what\x18\x05 \x01(\tR\x04what\x12\x18\n" +
+	"\asubject\x18\x06 \x01(\tR\asubject\x12\x18\n" +
+	"\aoutcome\x18\a \x01(\tR\aoutcome2\xd4\a\n" +
 	"\fAdminService\x12a\n" +
 	"\x12CreateOrganization\x12$.parsec.v1.CreateOrganizationRequest\x1a%.parsec.v1.CreateOrganizationResponse\x12^\n" +
 	"\x11ListOrganizations\x12#.parsec.v1.ListOrganizationsRequest\x1a$.parsec.v1.ListOrganizationsResponse\x12^\n" +
@@ -1678,7 +1887,8 @@ const file_parsec_v1_admin_proto_rawDesc = "" +
 	"\x0fSetOrganization\x12!.parsec.v1.SetOrganizationRequest\x1a\".parsec.v1.SetOrganizationResponse\x12F\n" +
 	"\tListUsers\x12\x1b.parsec.v1.ListUsersRequest\x1a\x1c.parsec.v1.ListUsersResponse\x12@\n" +
 	"\aSetUser\x12\x19.parsec.v1.SetUserRequest\x1a\x1a.parsec.v1.SetUserResponse\x12L\n" +
-	"\vRotateToken\x12\x1d.parsec.v1.RotateTokenRequest\x1a\x1e.parsec.v1.RotateTokenResponse\x12I\n" +
+	"\vRotateToken\x12\x1d.parsec.v1.RotateTokenRequest\x1a\x1e.parsec.v1.RotateTokenResponse\x12F\n" +
+	"\tListDeeds\x12\x1b.parsec.v1.ListDeedsRequest\x1a\x1c.parsec.v1.ListDeedsResponse\x12I\n" +
 	"\n" +
 	"ListStores\x12\x1c.parsec.v1.ListStoresRequest\x1a\x1d.parsec.v1.ListStoresResponse\x12L\n" +
 	"\vScrubStores\x12\x1d.parsec.v1.ScrubStoresRequest\x1a\x1e.parsec.v1.ScrubStoresResponse\x12C\n" +
@@ -1698,7 +1908,7 @@ func file_parsec_v1_admin_proto_rawDescGZIP() []byte {
 	return file_parsec_v1_admin_proto_rawDescData
 }
 
-var file_parsec_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_parsec_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_parsec_v1_admin_proto_goTypes = []any{
 	(*CreateOrganizationRequest)(nil),  // 0: parsec.v1.CreateOrganizationRequest
 	(*CreateOrganizationResponse)(nil), // 1: parsec.v1.CreateOrganizationResponse
@@ -1726,6 +1936,9 @@ var file_parsec_v1_admin_proto_goTypes = []any{
 	(*AddStoreResponse)(nil),           // 23: parsec.v1.AddStoreResponse
 	(*DrainStoreRequest)(nil),          // 24: parsec.v1.DrainStoreRequest
 	(*DrainStoreResponse)(nil),         // 25: parsec.v1.DrainStoreResponse
+	(*ListDeedsRequest)(nil),           // 26: parsec.v1.ListDeedsRequest
+	(*ListDeedsResponse)(nil),          // 27: parsec.v1.ListDeedsResponse
+	(*Deed)(nil),                       // 28: parsec.v1.Deed
 }
 var file_parsec_v1_admin_proto_depIdxs = []int32{
 	2,  // 0: parsec.v1.ListOrganizationsResponse.organizations:type_name -> parsec.v1.Organization
@@ -1734,33 +1947,36 @@ var file_parsec_v1_admin_proto_depIdxs = []int32{
 	11, // 3: parsec.v1.ListUsersResponse.users:type_name -> parsec.v1.AdminUser
 	18, // 4: parsec.v1.ListStoresResponse.stores:type_name -> parsec.v1.ObjectStore
 	19, // 5: parsec.v1.ListStoresResponse.jobs:type_name -> parsec.v1.StoreJob
-	0,  // 6: parsec.v1.AdminService.CreateOrganization:input_type -> parsec.v1.CreateOrganizationRequest
-	3,  // 7: parsec.v1.AdminService.ListOrganizations:input_type -> parsec.v1.ListOrganizationsRequest
-	5,  // 8: parsec.v1.AdminService.OrganizationStats:input_type -> parsec.v1.OrganizationStatsRequest
-	7,  // 9: parsec.v1.AdminService.SetOrganization:input_type -> parsec.v1.SetOrganizationRequest
-	9,  // 10: parsec.v1.AdminService.ListUsers:input_type -> parsec.v1.ListUsersRequest
-	12, // 11: parsec.v1.AdminService.SetUser:input_type -> parsec.v1.SetUserRequest
-	14, // 12: parsec.v1.AdminService.RotateToken:input_type -> parsec.v1.RotateTokenRequest
-	16, // 13: parsec.v1.AdminService.ListStores:input_type -> parsec.v1.ListStoresRequest
-	20, // 14: parsec.v1.AdminService.ScrubStores:input_type -> parsec.v1.ScrubStoresRequest
-	22, // 15: parsec.v1.AdminService.AddStore:input_type -> parsec.v1.AddStoreRequest
-	24, // 16: parsec.v1.AdminService.DrainStore:input_type -> parsec.v1.DrainStoreRequest
-	1,  // 17: parsec.v1.AdminService.CreateOrganization:output_type -> parsec.v1.CreateOrganizationResponse
-	4,  // 18: parsec.v1.AdminService.ListOrganizations:output_type -> parsec.v1.ListOrganizationsResponse
-	6,  // 19: parsec.v1.AdminService.OrganizationStats:output_type -> parsec.v1.OrganizationStatsResponse
-	8,  // 20: parsec.v1.AdminService.SetOrganization:output_type -> parsec.v1.SetOrganizationResponse
-	10, // 21: parsec.v1.AdminService.ListUsers:output_type -> parsec.v1.ListUsersResponse
-	13, // 22: parsec.v1.AdminService.SetUser:output_type -> parsec.v1.SetUserResponse
-	15, // 23: parsec.v1.AdminService.RotateToken:output_type -> parsec.v1.RotateTokenResponse
-	17, // 24: parsec.v1.AdminService.ListStores:output_type -> parsec.v1.ListStoresResponse
-	21, // 25: parsec.v1.AdminService.ScrubStores:output_type -> parsec.v1.ScrubStoresResponse
-	23, // 26: parsec.v1.AdminService.AddStore:output_type -> parsec.v1.AddStoreResponse
-	25, // 27: parsec.v1.AdminService.DrainStore:output_type -> parsec.v1.DrainStoreResponse
-	17, // [17:28] is the sub-list for method output_type
-	6,  // [6:17] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	28, // 6: parsec.v1.ListDeedsResponse.deeds:type_name -> parsec.v1.Deed
+	0,  // 7: parsec.v1.AdminService.CreateOrganization:input_type -> parsec.v1.CreateOrganizationRequest
+	3,  // 8: parsec.v1.AdminService.ListOrganizations:input_type -> parsec.v1.ListOrganizationsRequest
+	5,  // 9: parsec.v1.AdminService.OrganizationStats:input_type -> parsec.v1.OrganizationStatsRequest
+	7,  // 10: parsec.v1.AdminService.SetOrganization:input_type -> parsec.v1.SetOrganizationRequest
+	9,  // 11: parsec.v1.AdminService.ListUsers:input_type -> parsec.v1.ListUsersRequest
+	12, // 12: parsec.v1.AdminService.SetUser:input_type -> parsec.v1.SetUserRequest
+	14, // 13: parsec.v1.AdminService.RotateToken:input_type -> parsec.v1.RotateTokenRequest
+	26, // 14: parsec.v1.AdminService.ListDeeds:input_type -> parsec.v1.ListDeedsRequest
+	16, // 15: parsec.v1.AdminService.ListStores:input_type -> parsec.v1.ListStoresRequest
+	20, // 16: parsec.v1.AdminService.ScrubStores:input_type -> parsec.v1.ScrubStoresRequest
+	22, // 17: parsec.v1.AdminService.AddStore:input_type -> parsec.v1.AddStoreRequest
+	24, // 18: parsec.v1.AdminService.DrainStore:input_type -> parsec.v1.DrainStoreRequest
+	1,  // 19: parsec.v1.AdminService.CreateOrganization:output_type -> parsec.v1.CreateOrganizationResponse
+	4,  // 20: parsec.v1.AdminService.ListOrganizations:output_type -> parsec.v1.ListOrganizationsResponse
+	6,  // 21: parsec.v1.AdminService.OrganizationStats:output_type -> parsec.v1.OrganizationStatsResponse
+	8,  // 22: parsec.v1.AdminService.SetOrganization:output_type -> parsec.v1.SetOrganizationResponse
+	10, // 23: parsec.v1.AdminService.ListUsers:output_type -> parsec.v1.ListUsersResponse
+	13, // 24: parsec.v1.AdminService.SetUser:output_type -> parsec.v1.SetUserResponse
+	15, // 25: parsec.v1.AdminService.RotateToken:output_type -> parsec.v1.RotateTokenResponse
+	27, // 26: parsec.v1.AdminService.ListDeeds:output_type -> parsec.v1.ListDeedsResponse
+	17, // 27: parsec.v1.AdminService.ListStores:output_type -> parsec.v1.ListStoresResponse
+	21, // 28: parsec.v1.AdminService.ScrubStores:output_type -> parsec.v1.ScrubStoresResponse
+	23, // 29: parsec.v1.AdminService.AddStore:output_type -> parsec.v1.AddStoreResponse
+	25, // 30: parsec.v1.AdminService.DrainStore:output_type -> parsec.v1.DrainStoreResponse
+	19, // [19:31] is the sub-list for method output_type
+	7,  // [7:19] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_parsec_v1_admin_proto_init() }
@@ -1775,7 +1991,7 @@ func file_parsec_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parsec_v1_admin_proto_rawDesc), len(file_parsec_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

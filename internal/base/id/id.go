@@ -30,6 +30,7 @@ type (
 	tokenKind     struct{}
 	adminKind     struct{}
 	processKind   struct{}
+	actKind       struct{}
 )
 
 type (
@@ -53,6 +54,8 @@ type (
 	AdminToken = ID[adminKind]
 	// Process identifies one run of a server process.
 	Process = ID[processKind]
+	// Act identifies one administrative act.
+	Act = ID[actKind]
 )
 
 // New returns a random identifier. It panics only where the operating

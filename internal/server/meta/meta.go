@@ -102,6 +102,7 @@ type Tx interface {
 	Invitations() Invitations
 	Placements() Placements
 	AdminTokens() AdminTokens
+	Audit() Audit
 	ObjectStores() ObjectStores
 	Turns() Turns
 	Leftovers() Leftovers

@@ -47,6 +47,8 @@ const (
 	AdminServiceSetUserProcedure = "/parsec.v1.AdminService/SetUser"
 	// AdminServiceRotateTokenProcedure is the procedure name of the AdminService's RotateToken RPC.
 	AdminServiceRotateTokenProcedure = "/parsec.v1.AdminService/RotateToken"
+	// AdminServiceListDeedsProcedure is the procedure name of the AdminService's ListDeeds RPC.
+	AdminServiceListDeedsProcedure = "/parsec.v1.AdminService/ListDeeds"
 	// AdminServiceListStoresProcedure is the procedure name of the AdminService's ListStores RPC.
 	AdminServiceListStoresProcedure = "/parsec.v1.AdminService/ListStores"
 	// AdminServiceScrubStoresProcedure is the procedure name of the AdminService's ScrubStores RPC.
@@ -107,6 +109,13 @@ var (
 			Procedure:  AdminServiceRotateTokenProcedure,
 		}
 	})
+	adminServiceListDeedsSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     parsecv1.File_parsec_v1_admin_proto.Services().ByName("AdminService").Methods().ByName("ListDeeds"),
+			Procedure:  AdminServiceListDeedsProcedure,
+		}
+	})
 	adminServiceListStoresSpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType: connect.StreamTypeUnary,
@@ -155,6 +164,9 @@ type AdminServiceClient interface {
 	// which the server is told the hash only. From then on the old one is
 	// refused. Errors: invalid, conflict (the new token was used before).
 	RotateToken(context.Context, *parsecv1.RotateTokenRequest) (*parsecv1.RotateTokenResponse, error)
+	// Returns what operators did, the oldest first. Each act has an entry before
+	// it is begun, without which it is not, and another with what became of it.
+	ListDeeds(context.Context, *parsecv1.ListDeedsRequest) (*parsecv1.ListDeedsResponse, error)
 	// Lists the object stores, and the work on them. Errors of this call and the
 	// following: conflict (the server keeps its packs in one store, as it is).
 	ListStores(context.Context, *parsecv1.ListStoresRequest) (*parsecv1.ListStoresResponse, error)
@@ -195,6 +207,9 @@ type AdminServiceHandler interface {
 	// which the server is told the hash only. From then on the old one is
 	// refused. Errors: invalid, conflict (the new token was used before).
 	RotateToken(context.Context, *parsecv1.RotateTokenRequest) (*parsecv1.RotateTokenResponse, error)
+	// Returns what operators did, the oldest first. Each act has an entry before
+	// it is begun, without which it is not, and another with what became of it.
+	ListDeeds(context.Context, *parsecv1.ListDeedsRequest) (*parsecv1.ListDeedsResponse, error)
 	// Lists the object stores, and the work on them. Errors of this call and the
 	// following: conflict (the server keeps its packs in one store, as it is).
 	ListStores(context.Context, *parsecv1.ListStoresRequest) (*parsecv1.ListStoresResponse, error)
@@ -222,6 +237,7 @@ func RegisterAdminServiceHandler(server *connect.Server, svc AdminServiceHandler
 		connect.Method{Spec: adminServiceListUsersSpec(), Handler: adapter.listUsers},
 		connect.Method{Spec: adminServiceSetUserSpec(), Handler: adapter.setUser},
 		connect.Method{Spec: adminServiceRotateTokenSpec(), Handler: adapter.rotateToken},
+		connect.Method{Spec: adminServiceListDeedsSpec(), Handler: adapter.listDeeds},
 		connect.Method{Spec: adminServiceListStoresSpec(), Handler: adapter.listStores},
 		connect.Method{Spec: adminServiceScrubStoresSpec(), Handler: adapter.scrubStores},
 		connect.Method{Spec: adminServiceAddStoreSpec(), Handler: adapter.addStore},
@@ -258,6 +274,10 @@ func (UnimplementedAdminServiceHandler) SetUser(context.Context, *parsecv1.SetUs
 
 func (UnimplementedAdminServiceHandler) RotateToken(context.Context, *parsecv1.RotateTokenRequest) (*parsecv1.RotateTokenResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.v1.AdminService.RotateToken is not implemented")
+}
+
+func (UnimplementedAdminServiceHandler) ListDeeds(context.Context, *parsecv1.ListDeedsRequest) (*parsecv1.ListDeedsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.v1.AdminService.ListDeeds is not implemented")
 }
 
 func (UnimplementedAdminServiceHandler) ListStores(context.Context, *parsecv1.ListStoresRequest) (*parsecv1.ListStoresResponse, error) {
@@ -331,6 +351,14 @@ func (c *adminServiceClient) SetUser(ctx context.Context, req *parsecv1.SetUserR
 func (c *adminServiceClient) RotateToken(ctx context.Context, req *parsecv1.RotateTokenRequest) (*parsecv1.RotateTokenResponse, error) {
 	var res parsecv1.RotateTokenResponse
 	if err := c.client.CallUnary(ctx, adminServiceRotateTokenSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *adminServiceClient) ListDeeds(ctx context.Context, req *parsecv1.ListDeedsRequest) (*parsecv1.ListDeedsResponse, error) {
+	var res parsecv1.ListDeedsResponse
+	if err := c.client.CallUnary(ctx, adminServiceListDeedsSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -448,6 +476,18 @@ func (h adminServiceHandler) rotateToken(ctx context.Context, _ connect.Spec, st
 		return err
 	}
 	res, err := h.svc.RotateToken(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h adminServiceHandler) listDeeds(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req parsecv1.ListDeedsRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ListDeeds(ctx, &req)
 	if err != nil {
 		return err
 	}

@@ -73,3 +73,34 @@ func oneRotationTakesEffect(t *testing.T, s *store) {
 	all.Wait()
 	same(t, "rotations that took effect", took.Load(), int32(1))
 }
+
+func audit(t *testing.T, a Adapter) {
+	cases(t, a, map[string]func(*testing.T, *store){
+		"the trail is listed as it was written": trailIsListed,
+	})
+}
+
+func trailIsListed(t *testing.T, s *store) {
+	var want []meta.Deed
+	for n := byte(1); n <= 4; n++ {
+		d := meta.Deed{
+			At: era + 10*int64(n), Act: id.Act{n}, Token: id.AdminToken{n, 1}, What: "create organization", Subject: "Acme", Outcome: "begun",
+		}
+		s.write(t, func(tx meta.Tx) error { return tx.Audit().Append(d) })
+		d.Number = int64(n)
+		want = append(want, d)
+	}
+	list := func(since, after int64, limit int, want []meta.Deed) {
+		t.Helper()
+		s.read(t, func(tx meta.Tx) error {
+			got, err := tx.Audit().List(since, after, limit)
+			same(t, "trail", got, want)
+			return err
+		})
+	}
+	list(0, 0, 3, want[:3])
+	list(0, 3, 3, want[3:])
+	list(era+20, 0, 10, want[1:])
+	list(era+21, 2, 10, want[2:])
+	list(era+50, 0, 10, want[:0])
+}

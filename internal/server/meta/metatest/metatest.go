@@ -54,6 +54,7 @@ func Run(t *testing.T, a Adapter) {
 		{"Grants", grants},
 		{"Placements", placements},
 		{"AdminTokens", adminTokens},
+		{"Audit", audit},
 		{"Turns", turns},
 		{"Leftovers", leftovers},
 		{"Kill", kill},

@@ -31,3 +31,22 @@ func (s adminTokens) Revoke(token id.AdminToken, when int64) error {
 	}
 	return err
 }
+
+type audit struct{ *session }
+
+func (s audit) Append(d meta.Deed) error {
+	return s.put("append to the audit trail", `INSERT INTO audit (at, act, token, what, subject, outcome) VALUES ($1, $2, $3, $4, $5, $6)`,
+		d.At, d.Act[:], d.Token[:], d.What, d.Subject, d.Outcome)
+}
+
+func (s audit) List(since, after int64, limit int) (found []meta.Deed, err error) {
+	err = s.ask("list the audit trail", `
+		SELECT number, at, act, token, what, subject, outcome FROM audit WHERE number > $2 AND at >= $1 ORDER BY number LIMIT $3`,
+		[]any{since, after, limit}, func(rows pgx.Rows) error {
+			var d meta.Deed
+			err := rows.Scan(&d.Number, &d.At, into(d.Act[:]), into(d.Token[:]), &d.What, &d.Subject, &d.Outcome)
+			found = append(found, d)
+			return err
+		})
+	return found, err
+}

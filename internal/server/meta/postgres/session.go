@@ -264,6 +264,7 @@ func (t tx) Grants() meta.Grants               { return grants{t.s} }
 func (t tx) Invitations() meta.Invitations     { return invitations{t.s} }
 func (t tx) Placements() meta.Placements       { return placements{t.s} }
 func (t tx) AdminTokens() meta.AdminTokens     { return adminTokens{t.s} }
+func (t tx) Audit() meta.Audit                 { return audit{t.s} }
 func (t tx) ObjectStores() meta.ObjectStores   { return objectStores{t.s} }
 func (t tx) Turns() meta.Turns                 { return turns{t.s} }
 func (t tx) Leftovers() meta.Leftovers         { return leftovers{t.s} }

@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"database/sql"
+
 	"parsec/internal/base/id"
 	"parsec/internal/server/meta"
 )
@@ -20,4 +22,24 @@ func (c adminTokens) Valid() (t meta.AdminToken, err error) {
 
 func (c adminTokens) Revoke(token id.AdminToken, when int64) error {
 	return c.change("revoke admin token", `UPDATE admin_tokens SET valid = NULL, revoked = ? WHERE id = ? AND valid = 1`, when, token[:])
+}
+
+type audit struct{ *conn }
+
+func (c audit) Append(d meta.Deed) error {
+	_, err := c.exec("append to the audit trail", `INSERT INTO audit (at, act, token, what, subject, outcome) VALUES (?, ?, ?, ?, ?, ?)`,
+		d.At, d.Act[:], d.Token[:], d.What, d.Subject, d.Outcome)
+	return err
+}
+
+func (c audit) List(since, after int64, limit int) (found []meta.Deed, err error) {
+	err = c.each("list the audit trail", `
+		SELECT number, at, act, token, what, subject, outcome FROM audit WHERE number > ? AND at >= ? ORDER BY number LIMIT ?`,
+		[]any{after, since, limit}, func(rows *sql.Rows) (bool, error) {
+			var d meta.Deed
+			err := rows.Scan(&d.Number, &d.At, into(d.Act[:]), into(d.Token[:]), &d.What, &d.Subject, &d.Outcome)
+			found = append(found, d)
+			return true, err
+		})
+	return found, err
 }

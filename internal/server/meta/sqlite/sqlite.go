@@ -253,6 +253,7 @@ func (t tx) Grants() meta.Grants               { return grants{t.c} }
 func (t tx) Invitations() meta.Invitations     { return invitations{t.c} }
 func (t tx) Placements() meta.Placements       { return placements{t.c} }
 func (t tx) AdminTokens() meta.AdminTokens     { return adminTokens{t.c} }
+func (t tx) Audit() meta.Audit                 { return audit{t.c} }
 func (t tx) ObjectStores() meta.ObjectStores   { return objectStores{t.c} }
 func (t tx) Turns() meta.Turns                 { return turns{t.c} }
 func (t tx) Leftovers() meta.Leftovers         { return leftovers{t.c} }
