@@ -41,14 +41,16 @@ func (w *worker) scrubPack(ctx context.Context, row meta.Placement) (n int64, er
 			good++
 		}
 	}
-	if good < row.Data {
+	if good < len(errs) {
 		used := false
 		if err := s.rows.Read(ctx, func(tx meta.Tx) error { used, err = tx.ObjectStores().Uses(row.Key); return err }); err != nil {
 			return 0, err
 		}
-		if !used { // its upload goes on, or failed
+		if !used { // its upload goes on, or failed, and nobody lost anything
 			return 0, nil
 		}
+	}
+	if good < row.Data {
 		w.j.Failed++
 		w.fails(ctx, row.Key.Pack, fault.Errorf(fault.Integrity, "pack %s: %d good parts of %d that are needed", row.Key.Pack, good, row.Data))
 	}
