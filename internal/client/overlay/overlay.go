@@ -253,19 +253,32 @@ func (o *Overlay) stands(folder id.Entry, c manifest.Child) bool {
 
 // Children returns all that a folder names, by ascending name.
 func (o *Overlay) Children(ctx context.Context, folder id.Entry) ([]manifest.Child, error) {
+	for {
+		all, again, err := o.children(ctx, folder)
+		if err != nil || !again {
+			return all, err
+		}
+	}
+}
+
+// children does so, unless what the base said is not so any more by the time that
+// the work is laid over it: what was committed meanwhile is in neither then.
+func (o *Overlay) children(ctx context.Context, folder id.Entry) (all []manifest.Child, again bool, err error) {
 	o.mu.RLock()
-	alone := o.alone(folder)
+	epoch, alone := o.base.Epoch(), o.alone(folder)
 	o.mu.RUnlock()
 	var before []manifest.Child
 	if !alone {
-		var err error
 		if before, err = o.base.Children(ctx, folder); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	return o.merged(folder, before), nil
+	if o.base.Epoch() != epoch {
+		return nil, true, ctx.Err()
+	}
+	return o.merged(folder, before), false, nil
 }
 
 // Parent returns the place of an entry, and false if it has none.
