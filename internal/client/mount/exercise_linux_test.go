@@ -53,16 +53,30 @@ func refused() map[string]syscall.Errno {
 
 func TestADriveIsAsTheModel(t *testing.T) {
 	d := alone(t)
+	d.exercise(*seed)
+}
+
+// What is committed meanwhile changes nothing to see.
+func TestADriveIsAsTheModelWhileItSyncs(t *testing.T) {
+	d := alone(t)
+	d.busy()
+	d.exercise(*seed + 100)
+	d.sync()
+}
+
+// exercise runs two of each exerciser at once.
+func (d *desk) exercise(seed uint64) {
+	d.t.Helper()
 	self, err := os.Executable()
 	d.ok(err)
 	var all sync.WaitGroup
 	for i := range uint64(2) {
 		for name := range exercisers() {
-			c := exec.CommandContext(t.Context(), self, "-exercise", d.dir,
-				"-operations", strconv.Itoa(*operations), "-seed", strconv.FormatUint(*seed+i, 10), name)
+			c := exec.CommandContext(d.t.Context(), self, "-exercise", d.dir,
+				"-operations", strconv.Itoa(*operations), "-seed", strconv.FormatUint(seed+i, 10), name)
 			all.Go(func() {
 				if out, err := c.CombinedOutput(); err != nil {
-					t.Errorf("%v: %s", err, out)
+					d.t.Errorf("%v: %s", err, out)
 				}
 			})
 		}

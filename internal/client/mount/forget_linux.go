@@ -114,13 +114,15 @@ func (d *drive) judge(ctx context.Context, n *inode) bool {
 	if n.kind != manifest.File || !d.table.doubted(n) {
 		return false
 	}
-	_, h := d.table.at(n)
+	node, h := d.table.at(n)
 	if h != nil {
 		// Whoever has it open works on what the node has. Only here the kernel may
 		// have pages that are not written yet, and those must have one inode.
 		if newest, err := h.Newest(ctx); err == nil && newest {
 			return false
 		}
+	} else if a, err := d.view.Stat(ctx, node); err == nil && d.table.unchanged(n, a) {
+		return false // it was looked at after the change, or nothing of it changed
 	}
 	d.table.retire(n)
 	return true

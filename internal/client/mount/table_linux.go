@@ -42,10 +42,13 @@ type inode struct {
 type content struct {
 	size     uint64
 	modified time.Time
+	version  uint64
 }
 
-func contentOf(a filesystem.Attr) content { return content{a.Size, a.Modified} }
+func contentOf(a filesystem.Attr) content { return content{a.Size, a.Modified, a.Version} }
 
+// same reports whether two contents seem to be the same, whatever their versions:
+// what is written here is a new one when it is committed.
 func (c content) same(d content) bool { return c.size == d.size && c.modified.Equal(d.modified) }
 
 // table is what the kernel knows.
@@ -191,6 +194,14 @@ func (t *table) mark(nodes []filesystem.Node) {
 			n.stale = true
 		}
 	}
+}
+
+// unchanged reports whether a file is as the kernel has seen it.
+func (t *table) unchanged(n *inode, a filesystem.Attr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := contentOf(a)
+	return n.seen.same(c) && n.seen.version == c.version
 }
 
 // doubted reports whether others may have changed an inode since somebody

@@ -149,7 +149,7 @@ func (o *Overlay) Node(ctx context.Context, e id.Entry) (Node, error) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	n.Number = o.number(e)
-	n.Modified = max(n.Modified, o.times[e])
+	n.Modified = o.later(e, n.Modified)
 	return n, nil
 }
 
@@ -197,9 +197,18 @@ func (o *Overlay) nodeOf(n *inode) Node {
 		out.Modified = modified
 	}
 	if n.state.node.Kind == manifest.Folder {
-		out.Modified = max(out.Modified, o.times[n.id])
+		out.Modified = o.later(n.id, out.Modified)
 	}
 	return out
+}
+
+// later returns when a folder changed last, here or as it says of itself; the
+// caller holds mu.
+func (o *Overlay) later(folder id.Entry, modified int64) int64 {
+	if here, ok := o.times[folder]; ok {
+		return max(modified, here)
+	}
+	return modified
 }
 
 // Child returns the entry that a folder names so.
