@@ -15,8 +15,9 @@
 //     nothing behind.
 //   - Conditions and locks are looked at again at the moment a change happens,
 //     and no other request of this face comes in between.
-//   - An ETag changes with every change of a file's content, by whomever, and
-//     does not change when own work is committed.
+//   - An ETag changes with a file's size and time of modification, by whomever,
+//     and so with every change of its content that does not put both back. It does
+//     not change when own work is committed.
 //   - Content streams: memory for a request does not depend on how much it moves.
 //   - Nothing is answered before [Guard] has seen who asks, and through which
 //     name.
