@@ -633,7 +633,7 @@ func TestManyProgramsWorkAtOnce(t *testing.T) {
 	for w := range 8 {
 		d := []*desk{a, b}[w%2]
 		group.Go(func() error {
-			for i := range 30 {
+			for i := range 14 {
 				name := d.path(fmt.Sprintf("shared/%d-%d", w, i%7))
 				content := []byte(strings.Repeat(fmt.Sprint(i), 1+i*100))
 				if err := os.WriteFile(name+"~", content, 0o600); err != nil {

@@ -49,12 +49,12 @@ func (d *desk) sh(t *testing.T, name, script string) {
 func scripts() map[string]string {
 	return map[string]string{
 		"an archive is unpacked, and read again": `
-			cd "$(go env GOROOT)/src"; tar -cf "$OUT/a.tar" net os; cd - >/dev/null
+			cd "$(go env GOROOT)/src"; tar -cf "$OUT/a.tar" encoding os; cd - >/dev/null
 			tar -xf "$OUT/a.tar"
-			diff -r net "$(go env GOROOT)/src/net"
-			cp -a net copy; diff -r net copy
-			tar -cf "$OUT/b.tar" net os; tar -tf "$OUT/a.tar" | sort >"$OUT/a"; tar -tf "$OUT/b.tar" | sort >"$OUT/b"; cmp "$OUT/a" "$OUT/b"
-			rm -rf net os copy; test -z "$(ls -A)"`,
+			diff -r encoding "$(go env GOROOT)/src/encoding"
+			cp -a encoding copy; diff -r encoding copy
+			tar -cf "$OUT/b.tar" encoding os; tar -tf "$OUT/a.tar" | sort >"$OUT/a"; tar -tf "$OUT/b.tar" | sort >"$OUT/b"; cmp "$OUT/a" "$OUT/b"
+			rm -rf encoding os copy; test -z "$(ls -A)"`,
 		"git clones, commits and packs": `
 			git init -q --bare "$OUT/origin.git"; git clone -q "$OUT/origin.git" work 2>/dev/null; cd work
 			for i in 1 2 3 4 5 6 7 8; do seq $((i*1000)) >"file$i"; mkdir -p "d$i"; echo $i >"d$i/f"; git add .; git commit -qm "commit $i"; done
