@@ -270,7 +270,8 @@ func (x *Missing) GetBlocks() [][]byte {
 	return nil
 }
 
-// Chain is the newest live chain of one entry: from its snapshot to its newest version.
+// Chain is the newest live chain of one entry, from its snapshot to its newest version, or what was asked
+// for of its versions.
 type Chain struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Entry         []byte                 `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`

@@ -324,7 +324,7 @@ func (x *ManifestsRequest) GetCursor() []byte {
 	return nil
 }
 
-// At most 1 MiB of manifests each.
+// At most 1 MiB of manifests each, but for a chain that takes more by itself.
 type ManifestsResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Chains []*Chain               `protobuf:"bytes,1,rep,name=chains,proto3" json:"chains,omitempty"`
@@ -431,6 +431,119 @@ func (x *EntryManifestsRequest) GetEntries() []byte {
 	return nil
 }
 
+type EntryVersionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workspace     []byte                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Spans         []*Span                `protobuf:"bytes,2,rep,name=spans,proto3" json:"spans,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EntryVersionsRequest) Reset() {
+	*x = EntryVersionsRequest{}
+	mi := &file_parsec_v1_workspace_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EntryVersionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EntryVersionsRequest) ProtoMessage() {}
+
+func (x *EntryVersionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_workspace_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EntryVersionsRequest.ProtoReflect.Descriptor instead.
+func (*EntryVersionsRequest) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_workspace_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *EntryVersionsRequest) GetWorkspace() []byte {
+	if x != nil {
+		return x.Workspace
+	}
+	return nil
+}
+
+func (x *EntryVersionsRequest) GetSpans() []*Span {
+	if x != nil {
+		return x.Spans
+	}
+	return nil
+}
+
+// Span is consecutive versions of one entry.
+type Span struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entry         []byte                 `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
+	First         uint64                 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	Last          uint64                 `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Span) Reset() {
+	*x = Span{}
+	mi := &file_parsec_v1_workspace_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Span) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Span) ProtoMessage() {}
+
+func (x *Span) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_workspace_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Span.ProtoReflect.Descriptor instead.
+func (*Span) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_workspace_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Span) GetEntry() []byte {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *Span) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Span) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
 type GrantsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Workspace     []byte                 `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
@@ -440,7 +553,7 @@ type GrantsRequest struct {
 
 func (x *GrantsRequest) Reset() {
 	*x = GrantsRequest{}
-	mi := &file_parsec_v1_workspace_proto_msgTypes[7]
+	mi := &file_parsec_v1_workspace_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +565,7 @@ func (x *GrantsRequest) String() string {
 func (*GrantsRequest) ProtoMessage() {}
 
 func (x *GrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_workspace_proto_msgTypes[7]
+	mi := &file_parsec_v1_workspace_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +578,7 @@ func (x *GrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantsRequest.ProtoReflect.Descriptor instead.
 func (*GrantsRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_workspace_proto_rawDescGZIP(), []int{7}
+	return file_parsec_v1_workspace_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GrantsRequest) GetWorkspace() []byte {
@@ -484,7 +597,7 @@ type GrantsResponse struct {
 
 func (x *GrantsResponse) Reset() {
 	*x = GrantsResponse{}
-	mi := &file_parsec_v1_workspace_proto_msgTypes[8]
+	mi := &file_parsec_v1_workspace_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +609,7 @@ func (x *GrantsResponse) String() string {
 func (*GrantsResponse) ProtoMessage() {}
 
 func (x *GrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_workspace_proto_msgTypes[8]
+	mi := &file_parsec_v1_workspace_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +622,7 @@ func (x *GrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantsResponse.ProtoReflect.Descriptor instead.
 func (*GrantsResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_workspace_proto_rawDescGZIP(), []int{8}
+	return file_parsec_v1_workspace_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GrantsResponse) GetGrants() []*SealedGrant {
@@ -529,7 +642,7 @@ type RegrantRequest struct {
 
 func (x *RegrantRequest) Reset() {
 	*x = RegrantRequest{}
-	mi := &file_parsec_v1_workspace_proto_msgTypes[9]
+	mi := &file_parsec_v1_workspace_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +654,7 @@ func (x *RegrantRequest) String() string {
 func (*RegrantRequest) ProtoMessage() {}
 
 func (x *RegrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_workspace_proto_msgTypes[9]
+	mi := &file_parsec_v1_workspace_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -554,7 +667,7 @@ func (x *RegrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegrantRequest.ProtoReflect.Descriptor instead.
 func (*RegrantRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_workspace_proto_rawDescGZIP(), []int{9}
+	return file_parsec_v1_workspace_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RegrantRequest) GetWorkspace() []byte {
@@ -579,7 +692,7 @@ type RegrantResponse struct {
 
 func (x *RegrantResponse) Reset() {
 	*x = RegrantResponse{}
-	mi := &file_parsec_v1_workspace_proto_msgTypes[10]
+	mi := &file_parsec_v1_workspace_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +704,7 @@ func (x *RegrantResponse) String() string {
 func (*RegrantResponse) ProtoMessage() {}
 
 func (x *RegrantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_workspace_proto_msgTypes[10]
+	mi := &file_parsec_v1_workspace_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +717,7 @@ func (x *RegrantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegrantResponse.ProtoReflect.Descriptor instead.
 func (*RegrantResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_workspace_proto_rawDescGZIP(), []int{10}
+	return file_parsec_v1_workspace_proto_rawDescGZIP(), []int{12}
 }
 
 var File_parsec_v1_workspace_proto protoreflect.FileDescriptor
@@ -636,7 +749,14 @@ const file_parsec_v1_workspace_proto_rawDesc = "" +
 	"\x06cursor\x18\x02 \x01(\fR\x06cursor\"O\n" +
 	"\x15EntryManifestsRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\fR\tworkspace\x12\x18\n" +
-	"\aentries\x18\x02 \x01(\fR\aentries\"-\n" +
+	"\aentries\x18\x02 \x01(\fR\aentries\"[\n" +
+	"\x14EntryVersionsRequest\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\fR\tworkspace\x12%\n" +
+	"\x05spans\x18\x02 \x03(\v2\x0f.parsec.v1.SpanR\x05spans\"F\n" +
+	"\x04Span\x12\x14\n" +
+	"\x05entry\x18\x01 \x01(\fR\x05entry\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\x04R\x04last\"-\n" +
 	"\rGrantsRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\fR\tworkspace\"@\n" +
 	"\x0eGrantsResponse\x12.\n" +
@@ -644,13 +764,14 @@ const file_parsec_v1_workspace_proto_rawDesc = "" +
 	"\x0eRegrantRequest\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\fR\tworkspace\x12,\n" +
 	"\x05grant\x18\x02 \x01(\v2\x16.parsec.v1.SealedGrantR\x05grant\"\x11\n" +
-	"\x0fRegrantResponse2\xf9\x03\n" +
+	"\x0fRegrantResponse2\xcb\x04\n" +
 	"\x10WorkspaceService\x12K\n" +
 	"\x04Pull\x12\x1f.parsec.v1.WorkspacePullRequest\x1a .parsec.v1.WorkspacePullResponse0\x01\x12@\n" +
 	"\x06Append\x12!.parsec.v1.WorkspaceAppendRequest\x1a\x13.parsec.v1.Appended\x127\n" +
 	"\x06Commit\x12\x18.parsec.v1.CommitRequest\x1a\x13.parsec.v1.Appended\x12H\n" +
 	"\tManifests\x12\x1b.parsec.v1.ManifestsRequest\x1a\x1c.parsec.v1.ManifestsResponse0\x01\x12R\n" +
-	"\x0eEntryManifests\x12 .parsec.v1.EntryManifestsRequest\x1a\x1c.parsec.v1.ManifestsResponse0\x01\x12=\n" +
+	"\x0eEntryManifests\x12 .parsec.v1.EntryManifestsRequest\x1a\x1c.parsec.v1.ManifestsResponse0\x01\x12P\n" +
+	"\rEntryVersions\x12\x1f.parsec.v1.EntryVersionsRequest\x1a\x1c.parsec.v1.ManifestsResponse0\x01\x12=\n" +
 	"\x06Grants\x12\x18.parsec.v1.GrantsRequest\x1a\x19.parsec.v1.GrantsResponse\x12@\n" +
 	"\aRegrant\x12\x19.parsec.v1.RegrantRequest\x1a\x1a.parsec.v1.RegrantResponseB'Z%parsec/internal/api/parsecv1;parsecv1b\x06proto3"
 
@@ -666,7 +787,7 @@ func file_parsec_v1_workspace_proto_rawDescGZIP() []byte {
 	return file_parsec_v1_workspace_proto_rawDescData
 }
 
-var file_parsec_v1_workspace_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_parsec_v1_workspace_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_parsec_v1_workspace_proto_goTypes = []any{
 	(*WorkspacePullRequest)(nil),   // 0: parsec.v1.WorkspacePullRequest
 	(*WorkspacePullResponse)(nil),  // 1: parsec.v1.WorkspacePullResponse
@@ -675,40 +796,45 @@ var file_parsec_v1_workspace_proto_goTypes = []any{
 	(*ManifestsRequest)(nil),       // 4: parsec.v1.ManifestsRequest
 	(*ManifestsResponse)(nil),      // 5: parsec.v1.ManifestsResponse
 	(*EntryManifestsRequest)(nil),  // 6: parsec.v1.EntryManifestsRequest
-	(*GrantsRequest)(nil),          // 7: parsec.v1.GrantsRequest
-	(*GrantsResponse)(nil),         // 8: parsec.v1.GrantsResponse
-	(*RegrantRequest)(nil),         // 9: parsec.v1.RegrantRequest
-	(*RegrantResponse)(nil),        // 10: parsec.v1.RegrantResponse
-	(*Position)(nil),               // 11: parsec.v1.Position
-	(*SealedGrant)(nil),            // 12: parsec.v1.SealedGrant
-	(*Chain)(nil),                  // 13: parsec.v1.Chain
-	(*Appended)(nil),               // 14: parsec.v1.Appended
+	(*EntryVersionsRequest)(nil),   // 7: parsec.v1.EntryVersionsRequest
+	(*Span)(nil),                   // 8: parsec.v1.Span
+	(*GrantsRequest)(nil),          // 9: parsec.v1.GrantsRequest
+	(*GrantsResponse)(nil),         // 10: parsec.v1.GrantsResponse
+	(*RegrantRequest)(nil),         // 11: parsec.v1.RegrantRequest
+	(*RegrantResponse)(nil),        // 12: parsec.v1.RegrantResponse
+	(*Position)(nil),               // 13: parsec.v1.Position
+	(*SealedGrant)(nil),            // 14: parsec.v1.SealedGrant
+	(*Chain)(nil),                  // 15: parsec.v1.Chain
+	(*Appended)(nil),               // 16: parsec.v1.Appended
 }
 var file_parsec_v1_workspace_proto_depIdxs = []int32{
-	11, // 0: parsec.v1.WorkspacePullResponse.position:type_name -> parsec.v1.Position
-	12, // 1: parsec.v1.WorkspaceAppendRequest.grants:type_name -> parsec.v1.SealedGrant
-	13, // 2: parsec.v1.ManifestsResponse.chains:type_name -> parsec.v1.Chain
-	12, // 3: parsec.v1.GrantsResponse.grants:type_name -> parsec.v1.SealedGrant
-	12, // 4: parsec.v1.RegrantRequest.grant:type_name -> parsec.v1.SealedGrant
-	0,  // 5: parsec.v1.WorkspaceService.Pull:input_type -> parsec.v1.WorkspacePullRequest
-	2,  // 6: parsec.v1.WorkspaceService.Append:input_type -> parsec.v1.WorkspaceAppendRequest
-	3,  // 7: parsec.v1.WorkspaceService.Commit:input_type -> parsec.v1.CommitRequest
-	4,  // 8: parsec.v1.WorkspaceService.Manifests:input_type -> parsec.v1.ManifestsRequest
-	6,  // 9: parsec.v1.WorkspaceService.EntryManifests:input_type -> parsec.v1.EntryManifestsRequest
-	7,  // 10: parsec.v1.WorkspaceService.Grants:input_type -> parsec.v1.GrantsRequest
-	9,  // 11: parsec.v1.WorkspaceService.Regrant:input_type -> parsec.v1.RegrantRequest
-	1,  // 12: parsec.v1.WorkspaceService.Pull:output_type -> parsec.v1.WorkspacePullResponse
-	14, // 13: parsec.v1.WorkspaceService.Append:output_type -> parsec.v1.Appended
-	14, // 14: parsec.v1.WorkspaceService.Commit:output_type -> parsec.v1.Appended
-	5,  // 15: parsec.v1.WorkspaceService.Manifests:output_type -> parsec.v1.ManifestsResponse
-	5,  // 16: parsec.v1.WorkspaceService.EntryManifests:output_type -> parsec.v1.ManifestsResponse
-	8,  // 17: parsec.v1.WorkspaceService.Grants:output_type -> parsec.v1.GrantsResponse
-	10, // 18: parsec.v1.WorkspaceService.Regrant:output_type -> parsec.v1.RegrantResponse
-	12, // [12:19] is the sub-list for method output_type
-	5,  // [5:12] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	13, // 0: parsec.v1.WorkspacePullResponse.position:type_name -> parsec.v1.Position
+	14, // 1: parsec.v1.WorkspaceAppendRequest.grants:type_name -> parsec.v1.SealedGrant
+	15, // 2: parsec.v1.ManifestsResponse.chains:type_name -> parsec.v1.Chain
+	8,  // 3: parsec.v1.EntryVersionsRequest.spans:type_name -> parsec.v1.Span
+	14, // 4: parsec.v1.GrantsResponse.grants:type_name -> parsec.v1.SealedGrant
+	14, // 5: parsec.v1.RegrantRequest.grant:type_name -> parsec.v1.SealedGrant
+	0,  // 6: parsec.v1.WorkspaceService.Pull:input_type -> parsec.v1.WorkspacePullRequest
+	2,  // 7: parsec.v1.WorkspaceService.Append:input_type -> parsec.v1.WorkspaceAppendRequest
+	3,  // 8: parsec.v1.WorkspaceService.Commit:input_type -> parsec.v1.CommitRequest
+	4,  // 9: parsec.v1.WorkspaceService.Manifests:input_type -> parsec.v1.ManifestsRequest
+	6,  // 10: parsec.v1.WorkspaceService.EntryManifests:input_type -> parsec.v1.EntryManifestsRequest
+	7,  // 11: parsec.v1.WorkspaceService.EntryVersions:input_type -> parsec.v1.EntryVersionsRequest
+	9,  // 12: parsec.v1.WorkspaceService.Grants:input_type -> parsec.v1.GrantsRequest
+	11, // 13: parsec.v1.WorkspaceService.Regrant:input_type -> parsec.v1.RegrantRequest
+	1,  // 14: parsec.v1.WorkspaceService.Pull:output_type -> parsec.v1.WorkspacePullResponse
+	16, // 15: parsec.v1.WorkspaceService.Append:output_type -> parsec.v1.Appended
+	16, // 16: parsec.v1.WorkspaceService.Commit:output_type -> parsec.v1.Appended
+	5,  // 17: parsec.v1.WorkspaceService.Manifests:output_type -> parsec.v1.ManifestsResponse
+	5,  // 18: parsec.v1.WorkspaceService.EntryManifests:output_type -> parsec.v1.ManifestsResponse
+	5,  // 19: parsec.v1.WorkspaceService.EntryVersions:output_type -> parsec.v1.ManifestsResponse
+	10, // 20: parsec.v1.WorkspaceService.Grants:output_type -> parsec.v1.GrantsResponse
+	12, // 21: parsec.v1.WorkspaceService.Regrant:output_type -> parsec.v1.RegrantResponse
+	14, // [14:22] is the sub-list for method output_type
+	6,  // [6:14] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_parsec_v1_workspace_proto_init() }
@@ -723,7 +849,7 @@ func file_parsec_v1_workspace_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parsec_v1_workspace_proto_rawDesc), len(file_parsec_v1_workspace_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -87,6 +87,7 @@ type workspace struct {
 	grants    func() (*parsecv1.GrantsResponse, error)
 	manifests func(*parsecv1.ManifestsRequest, parsecv1connect.WorkspaceServiceManifestsServerStream) error
 	entries   func(*parsecv1.EntryManifestsRequest, parsecv1connect.WorkspaceServiceEntryManifestsServerStream) error
+	versions  func(*parsecv1.EntryVersionsRequest, parsecv1connect.WorkspaceServiceEntryVersionsServerStream) error
 }
 
 func (f *workspace) Commit(_ context.Context, q *parsecv1.CommitRequest) (*parsecv1.Appended, error) {
@@ -103,6 +104,10 @@ func (f *workspace) Manifests(_ context.Context, q *parsecv1.ManifestsRequest, s
 
 func (f *workspace) EntryManifests(_ context.Context, q *parsecv1.EntryManifestsRequest, s parsecv1connect.WorkspaceServiceEntryManifestsServerStream) error {
 	return f.entries(q, s)
+}
+
+func (f *workspace) EntryVersions(_ context.Context, q *parsecv1.EntryVersionsRequest, s parsecv1connect.WorkspaceServiceEntryVersionsServerStream) error {
+	return f.versions(q, s)
 }
 
 // handler serves a fake.

@@ -314,6 +314,35 @@ func TestManyEntriesAreAskedForInBulk(t *testing.T) {
 	}
 }
 
+func TestManySpansAreAskedForInBulk(t *testing.T) {
+	f := new(fake)
+	var asked []int
+	f.versions = func(q *parsecv1.EntryVersionsRequest, s parsecv1connect.WorkspaceServiceEntryVersionsServerStream) error {
+		asked = append(asked, len(q.GetSpans()))
+		c := &parsecv1.Chain{Entry: q.GetSpans()[0].GetEntry(), Manifests: []*parsecv1.SealedManifest{{Version: 3, Sealed: []byte("x")}, {Version: 4, Sealed: []byte("y")}}}
+		return s.Send(&parsecv1.ManifestsResponse{Chains: []*parsecv1.Chain{c}})
+	}
+	spans := make([]remote.Span, record.MaxChanges+10)
+	for i := range spans {
+		spans[i] = remote.Span{Entry: id.New[id.Entry](), First: 3, Last: 4}
+	}
+	var got []id.Entry
+	c := client(t, serve(t, f.handler()), quick())
+	take := func(chains []remote.Chain) error {
+		got = append(got, chains[0].Entry)
+		return nil
+	}
+	err := c.EntryVersions(t.Context(), id.New[id.Workspace](), spans, take)
+	if want := []id.Entry{spans[0].Entry, spans[record.MaxChanges].Entry}; err != nil || !slices.Equal(got, want) || !slices.Equal(asked, []int{record.MaxChanges, 10}) {
+		t.Errorf("got %v, %v, asked for %v", got, err, asked)
+	}
+	for _, other := range []remote.Span{{Entry: spans[0].Entry, First: 3, Last: 3}, {Entry: spans[0].Entry, First: 2, Last: 3}} {
+		if err := c.EntryVersions(t.Context(), id.New[id.Workspace](), []remote.Span{other}, take); !fault.Is(err, fault.Integrity) {
+			t.Errorf("versions 3 and 4 where %d to %d were asked for: %v", other.First, other.Last, err)
+		}
+	}
+}
+
 func TestEventsComeWithoutBeats(t *testing.T) {
 	f := new(fake)
 	w := id.New[id.Workspace]()

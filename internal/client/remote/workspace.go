@@ -12,7 +12,7 @@ import (
 	"parsec/internal/format/record"
 )
 
-// Chain is the newest live chain of one entry, or its newest versions.
+// Chain is the newest live chain of one entry, or some of its versions.
 type Chain struct {
 	Entry id.Entry
 	// Manifests are consecutive versions, at least one.
@@ -157,6 +157,57 @@ func (c *Client) entryManifests(ctx context.Context, w id.Workspace, entries []i
 			for _, chain := range list {
 				if err := wanted.take(chain.Entry); err != nil {
 					return err
+				}
+			}
+			return each(list)
+		})
+}
+
+// Span is consecutive versions of one entry, from First to Last.
+type Span struct {
+	Entry       id.Entry
+	First, Last uint64
+}
+
+// EntryVersions passes on the versions of each span, each of another entry,
+// whether they are the newest or not; none for a span of which a version does not
+// exist. It asks for as many at once as the server allows.
+func (c *Client) EntryVersions(ctx context.Context, w id.Workspace, spans []Span, each func([]Chain) error) error {
+	for part := range slices.Chunk(spans, record.MaxChanges) {
+		if err := c.entryVersions(ctx, w, part, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Client) entryVersions(ctx context.Context, w id.Workspace, spans []Span, each func([]Chain) error) error {
+	entries, asked := make([]id.Entry, len(spans)), make(map[id.Entry]Span, len(spans))
+	for i, s := range spans {
+		entries[i], asked[s.Entry] = s.Entry, s
+	}
+	wanted := newWanted(entries)
+	return stream(ctx, c.wire, "fetch manifests", c.patience,
+		func(ctx context.Context) (parsecv1connect.WorkspaceServiceEntryVersionsClientStream, error) {
+			q := &parsecv1.EntryVersionsRequest{Workspace: w.Bytes()}
+			for _, e := range wanted.left() {
+				q.Spans = append(q.Spans, &parsecv1.Span{Entry: e[:], First: asked[e].First, Last: asked[e].Last})
+			}
+			return c.workspace.EntryVersions(ctx, q)
+		},
+		func(m *parsecv1.ManifestsResponse) error {
+			list, err := chains(m.GetChains())
+			if err != nil {
+				return err
+			}
+			for _, chain := range list {
+				if err := wanted.take(chain.Entry); err != nil {
+					return err
+				}
+				s := asked[chain.Entry]
+				if first := chain.Manifests[0].Version; first != s.First || first+uint64(len(chain.Manifests))-1 != s.Last {
+					return fault.Broken(authentic, "the server sent %d versions of entry %s from %d on, where %d to %d were asked for",
+						len(chain.Manifests), chain.Entry, first, s.First, s.Last)
 				}
 			}
 			return each(list)

@@ -160,6 +160,12 @@ type Chain struct {
 	Manifests []Manifest
 }
 
+// Span is consecutive versions of one entry, from First to Last.
+type Span struct {
+	Entry       id.Entry
+	First, Last uint64
+}
+
 // Manifest is one sealed version of an entry.
 type Manifest struct {
 	Number uint64
@@ -187,6 +193,12 @@ type Entries interface {
 	// many as fit in maxBytes, and at least that of the first. The caller
 	// asks for the rest, from entries[len(chains)] on.
 	Chains(w WorkspaceKey, entries []id.Entry, maxBytes int) ([]Chain, error)
+	// Spans returns the versions of the first of the spans asked for, whether
+	// they are live or not, with the index 0: as many as fit in maxBytes, and at
+	// least those of the first. Where a version of a span is not there, or made
+	// the entry gone, the chain is the zero Chain. The caller asks for the rest,
+	// from spans[len(chains)] on.
+	Spans(w WorkspaceKey, spans []Span, maxBytes int) ([]Chain, error)
 	// Changed returns chains of the entries that are not gone and whose
 	// newest index is above since and whose place is behind after, in the
 	// order of cursors, at most maxBytes of them. Of each chain it gives only

@@ -46,6 +46,7 @@ const (
 	rotationBody = 16 << 20
 	exchangeBody = invitation.MaxMessage + smallBody
 	entriesBody  = workspace.MaxEntries*id.Size + smallBody
+	spansBody    = workspace.MaxEntries*(id.Size+24) + smallBody
 	downloadBody = pack.MaxBlocks*(id.Size+1) + smallBody
 )
 
@@ -104,6 +105,7 @@ func endpoints(c Config) map[string]endpoint {
 		parsecv1connect.WorkspaceServiceCommitProcedure:         {deviceProof, workspace.MaxCommit, c.CommitTime},
 		parsecv1connect.WorkspaceServiceManifestsProcedure:      {deviceProof, smallBody, c.StreamTime},
 		parsecv1connect.WorkspaceServiceEntryManifestsProcedure: {deviceProof, entriesBody, c.StreamTime},
+		parsecv1connect.WorkspaceServiceEntryVersionsProcedure:  {deviceProof, spansBody, c.StreamTime},
 		parsecv1connect.WorkspaceServiceGrantsProcedure:         {deviceProof, smallBody, c.RequestTime},
 		parsecv1connect.WorkspaceServiceRegrantProcedure:        {deviceProof, 2 * smallBody, c.RequestTime},
 

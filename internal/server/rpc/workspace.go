@@ -133,6 +133,24 @@ func (a workspaceAPI) EntryManifests(ctx context.Context, q *parsecv1.EntryManif
 	})
 }
 
+// EntryVersions streams the versions asked for.
+func (a workspaceAPI) EntryVersions(ctx context.Context, q *parsecv1.EntryVersionsRequest, stream parsecv1connect.WorkspaceServiceEntryVersionsServerStream) error {
+	w, err := workspaceID(q.GetWorkspace())
+	if err != nil {
+		return err
+	}
+	spans := make([]meta.Span, len(q.GetSpans()))
+	for i, s := range q.GetSpans() {
+		if len(s.GetEntry()) != id.Size {
+			return fault.Errorf(fault.Invalid, "read request: an entry of %d bytes", len(s.GetEntry()))
+		}
+		spans[i] = meta.Span{Entry: id.Entry(s.GetEntry()), First: s.GetFirst(), Last: s.GetLast()}
+	}
+	return a.workspaces.EntryVersions(ctx, callerOf(ctx), w, spans, func(chains []call.Chain) error {
+		return stream.Send(&parsecv1.ManifestsResponse{Chains: wire(chains)})
+	})
+}
+
 // Grants returns the grants to the caller's user.
 func (a workspaceAPI) Grants(ctx context.Context, q *parsecv1.GrantsRequest) (*parsecv1.GrantsResponse, error) {
 	w, err := workspaceID(q.GetWorkspace())

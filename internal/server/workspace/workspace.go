@@ -12,10 +12,12 @@ package workspace
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/format/manifest"
 	"parsec/internal/format/record"
 	"parsec/internal/server/access"
 	"parsec/internal/server/call"
@@ -168,7 +170,39 @@ func (s *Service) EntryManifests(ctx context.Context, c call.Caller, w id.Worksp
 	return nil
 }
 
-// outgoing returns the chains that are live.
+// EntryVersions hands out versions of entries, whether they are live or not:
+// for each span all of it, or nothing where it is not whole.
+func (s *Service) EntryVersions(ctx context.Context, c call.Caller, w id.Workspace, spans []meta.Span, send func([]call.Chain) error) error {
+	if len(spans) > MaxEntries {
+		return fault.Errorf(fault.TooLarge, "a request for versions of %d entries, at most %d are allowed", len(spans), MaxEntries)
+	}
+	for _, span := range spans {
+		if span.First == 0 || span.Last < span.First || span.Last-span.First > manifest.MaxDeltas || span.Last > math.MaxInt64 {
+			return fault.Errorf(fault.Invalid, "a request for versions %d to %d of an entry", span.First, span.Last)
+		}
+	}
+	for len(spans) > 0 {
+		var chains []meta.Chain
+		err := s.store.Read(ctx, func(tx meta.Tx) error {
+			ws, err := s.keep.Member(tx, c, w, record.RoleReader)
+			if err != nil {
+				return err
+			}
+			chains, err = tx.Entries().Spans(ws.Row.Key, spans, pageSize)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		spans = spans[len(chains):]
+		if err := send(outgoing(chains)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outgoing returns the chains that are there.
 func outgoing(chains []meta.Chain) []call.Chain {
 	live := make([]call.Chain, 0, len(chains))
 	for _, c := range chains {

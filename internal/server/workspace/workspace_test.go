@@ -15,6 +15,7 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/format/manifest"
 	"parsec/internal/format/pack"
 	"parsec/internal/format/record"
 	"parsec/internal/server/call"
@@ -73,6 +74,33 @@ func TestTheLogAndTheManifestsAreServedAsTheyWereAppended(t *testing.T) {
 	})
 	if diff := cmp.Diff(want, versions(t, got, s)); err != nil || diff != "" {
 		t.Errorf("asked for: %v (-want +got):\n%s", err, diff)
+	}
+	got = nil
+	spans := []meta.Span{{Entry: entries[0], First: 1, Last: 1}, {Entry: entries[1], First: 1, Last: 2}, {Entry: entries[2], First: 1, Last: 1}, {Entry: entries[0], First: 2, Last: 3}}
+	err = s.Workspaces.EntryVersions(t.Context(), s.Caller(bob), w.ID, spans, func(c []call.Chain) error {
+		got = append(got, c...)
+		return nil
+	})
+	want = map[id.Entry][]uint64{entries[0]: {1}, entries[1]: {1, 2}, entries[2]: {1}}
+	if diff := cmp.Diff(want, versions(t, got, s)); err != nil || diff != "" {
+		t.Errorf("earlier versions: %v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestSpansOfVersionsAreBounded(t *testing.T) {
+	s := servertest.NewStage(t)
+	w := s.CreateWorkspace(s.Admin)
+	for name, spans := range map[string][]meta.Span{
+		"from version 0":            {{First: 0, Last: 1}},
+		"backwards":                 {{First: 2, Last: 1}},
+		"more than a chain has":     {{First: 1, Last: 2 + manifest.MaxDeltas}},
+		"beyond what a version can": {{First: 1 << 63, Last: 1 << 63}},
+		"too many":                  make([]meta.Span, workspace.MaxEntries+1),
+	} {
+		err := s.Workspaces.EntryVersions(t.Context(), s.Caller(s.Admin), w.ID, spans, func([]call.Chain) error { return nil })
+		if !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.TooLarge) {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }
 
@@ -355,6 +383,7 @@ func TestWhoIsRemovedLosesAccessAtOnce(t *testing.T) {
 			"pull":      s.Workspaces.Pull(ctx, c, w.ID, 0, func(workspace.Page) error { return nil }),
 			"manifests": s.Workspaces.Manifests(ctx, c, w.ID, 0, meta.Cursor{}, func([]call.Chain, meta.Cursor) error { return nil }),
 			"entries":   s.Workspaces.EntryManifests(ctx, c, w.ID, make([]id.Entry, 1), func([]call.Chain) error { return nil }),
+			"versions":  s.Workspaces.EntryVersions(ctx, c, w.ID, []meta.Span{{First: 1, Last: 1}}, func([]call.Chain) error { return nil }),
 			"grants":    grants,
 			"regrant":   s.Workspaces.Regrant(ctx, c, w.ID, meta.Grant{Generation: 1, Recipient: stays.User, Sealed: []byte("x")}),
 			"upload":    s.Blocks.Upload(ctx, c, pack.Header{Workspace: w.ID}, bytes.NewReader(nil)),

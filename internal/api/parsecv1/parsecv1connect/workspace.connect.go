@@ -38,6 +38,9 @@ const (
 	// WorkspaceServiceEntryManifestsProcedure is the procedure name of the WorkspaceService's
 	// EntryManifests RPC.
 	WorkspaceServiceEntryManifestsProcedure = "/parsec.v1.WorkspaceService/EntryManifests"
+	// WorkspaceServiceEntryVersionsProcedure is the procedure name of the WorkspaceService's
+	// EntryVersions RPC.
+	WorkspaceServiceEntryVersionsProcedure = "/parsec.v1.WorkspaceService/EntryVersions"
 	// WorkspaceServiceGrantsProcedure is the procedure name of the WorkspaceService's Grants RPC.
 	WorkspaceServiceGrantsProcedure = "/parsec.v1.WorkspaceService/Grants"
 	// WorkspaceServiceRegrantProcedure is the procedure name of the WorkspaceService's Regrant RPC.
@@ -80,6 +83,13 @@ var (
 			Procedure:  WorkspaceServiceEntryManifestsProcedure,
 		}
 	})
+	workspaceServiceEntryVersionsSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeServer,
+			Schema:     parsecv1.File_parsec_v1_workspace_proto.Services().ByName("WorkspaceService").Methods().ByName("EntryVersions"),
+			Procedure:  WorkspaceServiceEntryVersionsProcedure,
+		}
+	})
 	workspaceServiceGrantsSpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType: connect.StreamTypeUnary,
@@ -112,6 +122,11 @@ type WorkspaceServiceClient interface {
 	Manifests(context.Context, *parsecv1.ManifestsRequest) (WorkspaceServiceManifestsClientStream, error)
 	// Streams the newest live chain of each entry asked for; at most 4,096.
 	EntryManifests(context.Context, *parsecv1.EntryManifestsRequest) (WorkspaceServiceEntryManifestsClientStream, error)
+	// Streams versions of entries, also such as were followed by others, or belong
+	// to an entry that is gone: for each span all of its versions, or no chain
+	// where one is not there. At most 4,096 spans, each of another entry and of at
+	// most 1,025 versions. Errors: denied, invalid, too large.
+	EntryVersions(context.Context, *parsecv1.EntryVersionsRequest) (WorkspaceServiceEntryVersionsClientStream, error)
 	// Returns the grants to the caller's user, newest first.
 	Grants(context.Context, *parsecv1.GrantsRequest) (*parsecv1.GrantsResponse, error)
 	// Seals an existing generation to a member again. Errors: denied, not found.
@@ -186,6 +201,27 @@ func (s WorkspaceServiceEntryManifestsClientStream) Close() error {
 	return s.stream.Close()
 }
 
+// WorkspaceServiceEntryVersionsClientStream is the client stream for the WorkspaceService's
+// EntryVersions RPC.
+type WorkspaceServiceEntryVersionsClientStream struct {
+	stream connect.ClientStream
+}
+
+// Receive returns the next response message from the server.
+func (s WorkspaceServiceEntryVersionsClientStream) Receive() (*parsecv1.ManifestsResponse, error) {
+	var res parsecv1.ManifestsResponse
+	if err := s.stream.Receive(&res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+// Close releases the stream's resources. It is idempotent and is typically deferred to clean up a
+// stream abandoned before io.EOF.
+func (s WorkspaceServiceEntryVersionsClientStream) Close() error {
+	return s.stream.Close()
+}
+
 // WorkspaceServiceHandler is an implementation of the parsec.v1.WorkspaceService service.
 type WorkspaceServiceHandler interface {
 	// Streams the records behind an index.
@@ -202,6 +238,11 @@ type WorkspaceServiceHandler interface {
 	Manifests(context.Context, *parsecv1.ManifestsRequest, WorkspaceServiceManifestsServerStream) error
 	// Streams the newest live chain of each entry asked for; at most 4,096.
 	EntryManifests(context.Context, *parsecv1.EntryManifestsRequest, WorkspaceServiceEntryManifestsServerStream) error
+	// Streams versions of entries, also such as were followed by others, or belong
+	// to an entry that is gone: for each span all of its versions, or no chain
+	// where one is not there. At most 4,096 spans, each of another entry and of at
+	// most 1,025 versions. Errors: denied, invalid, too large.
+	EntryVersions(context.Context, *parsecv1.EntryVersionsRequest, WorkspaceServiceEntryVersionsServerStream) error
 	// Returns the grants to the caller's user, newest first.
 	Grants(context.Context, *parsecv1.GrantsRequest) (*parsecv1.GrantsResponse, error)
 	// Seals an existing generation to a member again. Errors: denied, not found.
@@ -218,6 +259,7 @@ func RegisterWorkspaceServiceHandler(server *connect.Server, svc WorkspaceServic
 		connect.Method{Spec: workspaceServiceCommitSpec(), Handler: adapter.commit},
 		connect.Method{Spec: workspaceServiceManifestsSpec(), Handler: adapter.manifests},
 		connect.Method{Spec: workspaceServiceEntryManifestsSpec(), Handler: adapter.entryManifests},
+		connect.Method{Spec: workspaceServiceEntryVersionsSpec(), Handler: adapter.entryVersions},
 		connect.Method{Spec: workspaceServiceGrantsSpec(), Handler: adapter.grants},
 		connect.Method{Spec: workspaceServiceRegrantSpec(), Handler: adapter.regrant},
 	)
@@ -270,6 +312,22 @@ func (s WorkspaceServiceEntryManifestsServerStream) Send(res *parsecv1.Manifests
 	return s.stream.Send(res)
 }
 
+// WorkspaceServiceEntryVersionsServerStream is the server stream for the WorkspaceService's
+// EntryVersions RPC.
+type WorkspaceServiceEntryVersionsServerStream struct {
+	stream connect.ServerStream
+}
+
+// SendHeaders flushes the response headers without a message. The first Send does this implicitly.
+func (s WorkspaceServiceEntryVersionsServerStream) SendHeaders() error {
+	return s.stream.SendHeaders()
+}
+
+// Send sends a response message to the client.
+func (s WorkspaceServiceEntryVersionsServerStream) Send(res *parsecv1.ManifestsResponse) error {
+	return s.stream.Send(res)
+}
+
 // UnimplementedWorkspaceServiceHandler returns CodeUnimplemented from all methods.
 type UnimplementedWorkspaceServiceHandler struct{}
 
@@ -291,6 +349,10 @@ func (UnimplementedWorkspaceServiceHandler) Manifests(context.Context, *parsecv1
 
 func (UnimplementedWorkspaceServiceHandler) EntryManifests(context.Context, *parsecv1.EntryManifestsRequest, WorkspaceServiceEntryManifestsServerStream) error {
 	return connect.NewError(connect.CodeUnimplemented, "parsec.v1.WorkspaceService.EntryManifests is not implemented")
+}
+
+func (UnimplementedWorkspaceServiceHandler) EntryVersions(context.Context, *parsecv1.EntryVersionsRequest, WorkspaceServiceEntryVersionsServerStream) error {
+	return connect.NewError(connect.CodeUnimplemented, "parsec.v1.WorkspaceService.EntryVersions is not implemented")
 }
 
 func (UnimplementedWorkspaceServiceHandler) Grants(context.Context, *parsecv1.GrantsRequest) (*parsecv1.GrantsResponse, error) {
@@ -343,6 +405,14 @@ func (c *workspaceServiceClient) EntryManifests(ctx context.Context, req *parsec
 		return WorkspaceServiceEntryManifestsClientStream{}, err
 	}
 	return WorkspaceServiceEntryManifestsClientStream{stream: stream}, nil
+}
+
+func (c *workspaceServiceClient) EntryVersions(ctx context.Context, req *parsecv1.EntryVersionsRequest) (WorkspaceServiceEntryVersionsClientStream, error) {
+	stream, err := c.client.CallServerStream(ctx, workspaceServiceEntryVersionsSpec(), req)
+	if err != nil {
+		return WorkspaceServiceEntryVersionsClientStream{}, err
+	}
+	return WorkspaceServiceEntryVersionsClientStream{stream: stream}, nil
 }
 
 func (c *workspaceServiceClient) Grants(ctx context.Context, req *parsecv1.GrantsRequest) (*parsecv1.GrantsResponse, error) {
@@ -409,6 +479,14 @@ func (h workspaceServiceHandler) entryManifests(ctx context.Context, _ connect.S
 		return err
 	}
 	return h.svc.EntryManifests(ctx, &req, WorkspaceServiceEntryManifestsServerStream{stream: stream})
+}
+
+func (h workspaceServiceHandler) entryVersions(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req parsecv1.EntryVersionsRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	return h.svc.EntryVersions(ctx, &req, WorkspaceServiceEntryVersionsServerStream{stream: stream})
 }
 
 func (h workspaceServiceHandler) grants(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {

@@ -317,14 +317,15 @@ func movesAreTold(t *testing.T, s *store) {
 
 func entries(t *testing.T, a Adapter) {
 	cases(t, a, map[string]func(*testing.T, *store){
-		"the version of each entry is told in the order asked":    versionsAreTold,
-		"a chain goes from the newest snapshot to the newest":     chainIsLive,
-		"chains are answered for the first entries that fit":      chainsAreBounded,
-		"changes are answered by index and entry, page by page":   changesAreOrdered,
-		"of a change only what came behind the index is answered": changesAreNew,
-		"a version is put once":                                   versionIsUnique,
-		"entries of another workspace are other entries":          entriesAreScoped,
-		"everything that was put is counted":                      entriesAreCounted,
+		"the version of each entry is told in the order asked":                   versionsAreTold,
+		"a chain goes from the newest snapshot to the newest":                    chainIsLive,
+		"chains are answered for the first entries that fit":                     chainsAreBounded,
+		"versions that others followed, or that were removed, are read in spans": spansAreRead,
+		"changes are answered by index and entry, page by page":                  changesAreOrdered,
+		"of a change only what came behind the index is answered":                changesAreNew,
+		"a version is put once":                                                  versionIsUnique,
+		"entries of another workspace are other entries":                         entriesAreScoped,
+		"everything that was put is counted":                                     entriesAreCounted,
 	})
 }
 
@@ -429,6 +430,48 @@ func chainsAreBounded(t *testing.T, s *store) {
 	same(t, "at least one", s.chains(t, w, 0, 3, 1, 2), []meta.Chain{c})
 	same(t, "what is not there takes no room", s.chains(t, w, 4, 9, 3, 8, 1), []meta.Chain{{}, c, {}})
 	same(t, "nothing", s.chains(t, w, 10), []meta.Chain(nil))
+}
+
+// spans returns versions of entries, in parts of so many bytes.
+func (s *store) spans(t *testing.T, w meta.WorkspaceKey, maxBytes int, asked ...meta.Span) (got []meta.Chain) {
+	t.Helper()
+	s.read(t, func(tx meta.Tx) error {
+		for len(asked) > 0 {
+			page, err := tx.Entries().Spans(w, asked, maxBytes)
+			if err != nil {
+				return err
+			}
+			if maxBytes == 0 && len(page) > 1 && len(page[0].Manifests) > 0 && len(page[1].Manifests) > 0 {
+				t.Errorf("a page of %d chains where none fits", len(page))
+			}
+			got, asked = append(got, page...), asked[len(page):]
+		}
+		return nil
+	})
+	return got
+}
+
+func spansAreRead(t *testing.T, s *store) {
+	w := s.workspace(t)
+	span := func(e byte, first, last uint64) meta.Span {
+		return meta.Span{Entry: entry(e), First: first, Last: last}
+	}
+	s.put(t, w, 1, snapshot(1, 1, "s1"), snapshot(2, 1, "x"), snapshot(3, 1, "y"))
+	s.put(t, w, 2, delta(1, 2, 1, "d2"))
+	s.put(t, w, 3, delta(1, 3, 1, "d3"), gone(2, 2))
+	s.put(t, w, 4, snapshot(1, 4, "s4"), snapshot(2, 3, "back"))
+	s.put(t, w, 5, gone(1, 5))
+	for _, bytes := range []int{0, 4, 1000} {
+		same(t, fmt.Sprintf("in pages of %d bytes", bytes),
+			s.spans(t, w, bytes, span(1, 1, 3), span(2, 1, 1), span(3, 1, 1)),
+			[]meta.Chain{chain(1, 0, 1, "s1", "d2", "d3"), chain(2, 0, 1, "x"), chain(3, 0, 1, "y")})
+	}
+	same(t, "some of a chain", s.spans(t, w, 1000, span(1, 2, 2), span(2, 3, 3)), []meta.Chain{chain(1, 0, 2, "d2"), chain(2, 0, 3, "back")})
+	same(t, "two chains as one", s.spans(t, w, 1000, span(1, 1, 4)), []meta.Chain{chain(1, 0, 1, "s1", "d2", "d3", "s4")})
+	same(t, "not whole", s.spans(t, w, 1000, span(1, 4, 5), span(2, 1, 2), span(2, 2, 2), span(2, 1, 3), span(9, 1, 1), span(3, 1, 2), span(1, 4, 4)),
+		[]meta.Chain{{}, {}, {}, {}, {}, {}, chain(1, 0, 4, "s4")})
+	same(t, "nothing", s.spans(t, w, 10), []meta.Chain(nil))
+	same(t, "another workspace", s.spans(t, s.newWorkspace(t, s.newOrganization(t, "Other")).Key, 10, span(1, 1, 1)), []meta.Chain{{}})
 }
 
 func changesAreOrdered(t *testing.T, s *store) {

@@ -87,6 +87,32 @@ func (s entries) Chains(w meta.WorkspaceKey, entries []id.Entry, maxBytes int) (
 	return p.chains, nil
 }
 
+func (s entries) Spans(w meta.WorkspaceKey, spans []meta.Span, maxBytes int) (found []meta.Chain, err error) {
+	p := page{maxBytes: maxBytes}
+	for rows := firstRows; len(spans) > 0 && !p.full; rows = min(2*rows, mostRows) {
+		n := min(rows, len(spans))
+		ids, first, last := make([]id.Entry, n), make([]int64, n), make([]int64, n)
+		for i, span := range spans[:n] {
+			ids[i], first[i], last[i] = span.Entry, int64(span.First), int64(span.Last)
+		}
+		// A span that is not whole is as an entry that is gone.
+		err := s.read(&p, n, 0, `
+			WITH asked AS (
+				SELECT u.place, u.id, u.newest, CASE (
+					SELECT count(*) FROM manifests
+					WHERE organization = $1 AND workspace = $2 AND entry = u.id AND version BETWEEN u.base AND u.newest
+				) WHEN u.newest - u.base + 1 THEN u.base END AS base, 0 AS idx
+				FROM unnest($6::bytea[], $7::bigint[], $8::bigint[]) WITH ORDINALITY AS u (id, base, newest, place)
+			)`+selectChains,
+			w, bytesOf(ids), first, last)
+		if err != nil {
+			return nil, err
+		}
+		spans = spans[n:]
+	}
+	return p.chains, nil
+}
+
 func (s entries) Changed(w meta.WorkspaceKey, since uint64, after meta.Cursor, maxBytes int) (found []meta.Chain, err error) {
 	// No entry has the zero id, so one comparison finds where to go on.
 	from := after

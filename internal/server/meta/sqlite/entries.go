@@ -3,6 +3,7 @@ package sqlite
 import (
 	"database/sql"
 	"fmt"
+	"math"
 	"slices"
 
 	"parsec/internal/base/fault"
@@ -87,6 +88,55 @@ func (c entries) Chains(w meta.WorkspaceKey, entries []id.Entry, maxBytes int) (
 		found = append(found, chain)
 	}
 	return found, nil
+}
+
+func (c entries) Spans(w meta.WorkspaceKey, spans []meta.Span, maxBytes int) (found []meta.Chain, err error) {
+	size := 0
+	for _, span := range spans {
+		chain, err := c.span(w, span)
+		if err != nil {
+			return nil, err
+		}
+		if size += chainSize(chain); size > maxBytes && len(found) > 0 {
+			break
+		}
+		found = append(found, chain)
+	}
+	return found, nil
+}
+
+// span reads versions of an entry, on the way from its newest back.
+func (c entries) span(w meta.WorkspaceKey, span meta.Span) (chain meta.Chain, err error) {
+	const what = "read versions"
+	var number int64
+	if _, err := c.any(what, `SELECT manifest FROM entries WHERE organization = ? AND workspace = ? AND id = ?`,
+		[]any{w.Organization, w.Number, span.Entry[:]}, &number); err != nil {
+		return chain, err
+	}
+	for version := uint64(math.MaxUint64); number != 0 && version > span.First; {
+		at, query := number, `SELECT version, previous FROM manifests WHERE number = ?`
+		found, err := c.any(what, query, []any{at}, &version, &number)
+		if err == nil && !found {
+			err = c.lose(what, fmt.Errorf("the versions of entry %s are broken before version %d", span.Entry, version))
+		}
+		if err != nil {
+			return chain, err
+		}
+		if version > span.Last || version < span.First {
+			continue
+		}
+		m := meta.Manifest{Number: version}
+		if _, err := c.any(what, `SELECT sealed FROM manifests WHERE number = ?`, []any{at}, &m.Sealed); err != nil {
+			return chain, err
+		}
+		chain.Manifests = append(chain.Manifests, m)
+	}
+	if uint64(len(chain.Manifests)) != span.Last-span.First+1 {
+		return meta.Chain{}, nil
+	}
+	slices.Reverse(chain.Manifests)
+	chain.Entry = span.Entry
+	return chain, nil
 }
 
 func (c entries) Changed(w meta.WorkspaceKey, since uint64, after meta.Cursor, maxBytes int) (found []meta.Chain, err error) {
