@@ -39,6 +39,8 @@ type Blocks interface {
 
 // Config is what an overlay is made of.
 type Config struct {
+	// Journal is where the work is kept. The zero one keeps nothing: such an
+	// overlay only shows its base, and refuses whatever is done to it.
 	Journal journal.Config
 	// Root is the root folder.
 	Root   id.Entry

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"crypto/rand"
+	"strings"
 	"time"
 
 	"parsec/internal/base/fault"
@@ -48,6 +49,16 @@ func (s *Session) EmailOf(u id.User) string {
 		return o.Email
 	}
 	return u.String()
+}
+
+// AuthorOf returns whose a device is, as e-mail address and, if it is known, the
+// device's label; "" for a device that the organization does not have.
+func (s *Session) AuthorOf(d id.Device) string {
+	known, ok := s.Organization().Device(d)
+	if !ok {
+		return ""
+	}
+	return strings.TrimSpace(s.EmailOf(known.User) + " " + s.Label(d))
 }
 
 // Self returns the user whose device this is.

@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"time"
 
@@ -126,12 +125,7 @@ func (s *Syncer) Author(ctx context.Context, e id.Entry) (string, error) {
 	if err != nil || len(chains[0]) == 0 {
 		return "", err
 	}
-	session := s.ws.Session()
-	d, ok := session.Organization().Device(chains[0][len(chains[0])-1].Author)
-	if !ok {
-		return "", nil
-	}
-	return strings.TrimSpace(session.EmailOf(d.User) + " " + session.Label(d.ID)), nil
+	return s.ws.Session().AuthorOf(chains[0][len(chains[0])-1].Author), nil
 }
 
 // Heard says that the server said something of this workspace, or can be reached
