@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"parsec/internal/base/fault"
-	"parsec/internal/base/id"
 	"parsec/internal/client/agent"
 	"parsec/internal/client/filesystem"
 	"parsec/internal/client/home"
@@ -20,7 +19,7 @@ import (
 )
 
 func (r *run) mount() *cobra.Command {
-	var background, readOnly bool
+	var opts mountOptions
 	c := &cobra.Command{
 		Use:   "mount DIR [WORKSPACE:]",
 		Short: "Show the workspaces as a folder",
@@ -32,26 +31,40 @@ What others write appears by itself.
 The command ends when DIR is unmounted, by Ctrl-C, or with the agent. With
 --background it returns when DIR is there, and starts an agent where none runs.
 
+With --at, DIR shows what was there at an earlier time, and nothing can be
+changed. ` + aboutTime + `
+
 What a killed process has left mounted on DIR is replaced.`,
 		Example: `  mkdir ~/Parsec
   parsec mount ~/Parsec --background
   parsec mount ~/plans plans: --read-only
+  parsec mount ~/yesterday plans: --at 1d
   parsec umount ~/Parsec`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			if background && !r.Joined() {
+			if _, err := opts.moment(); err != nil {
+				return err
+			}
+			if opts.background && !r.Joined() {
 				if err := r.needAgent(c); err != nil {
 					return err
 				}
 			}
 			return r.WithStaying(c, func(ctx context.Context, a *agent.Agent) error {
-				return r.mountOn(ctx, a, args, readOnly, background)
+				return r.mountOn(ctx, a, args, opts)
 			})
 		},
 	}
-	c.Flags().BoolVar(&background, "background", false, "return when the folder is there, and leave the agent running")
-	c.Flags().BoolVar(&readOnly, "read-only", false, "let nothing be changed")
+	c.Flags().BoolVar(&opts.background, "background", false, "return when the folder is there, and leave the agent running")
+	c.Flags().BoolVar(&opts.readOnly, "read-only", false, "let nothing be changed")
+	opts.flag(c, "show what was there at `TIME`")
 	return c
+}
+
+// mountOptions say how a folder is mounted.
+type mountOptions struct {
+	when
+	background, readOnly bool
 }
 
 func (r *run) umount() *cobra.Command {
@@ -88,16 +101,16 @@ func (r *run) needAgent(c *cobra.Command) error {
 }
 
 // mountOn mounts a folder, and stays until it is unmounted if nobody else does.
-func (r *run) mountOn(ctx context.Context, a *agent.Agent, args []string, readOnly, leave bool) error {
+func (r *run) mountOn(ctx context.Context, a *agent.Agent, args []string, opts mountOptions) error {
 	dir, err := r.Absolute(args[0])
 	if err != nil {
 		return err
 	}
-	view, err := r.view(ctx, a, args[1:], readOnly)
+	view, err := r.view(ctx, a, args[1:], opts)
 	if err != nil {
 		return err
 	}
-	m, err := mount.Start(view, dir, mount.Config{ReadOnly: readOnly})
+	m, err := mount.Start(view, dir, mount.Config{ReadOnly: opts.readOnly || opts.given()})
 	if err != nil {
 		return err
 	}
@@ -105,7 +118,7 @@ func (r *run) mountOn(ctx context.Context, a *agent.Agent, args []string, readOn
 		return err
 	}
 	fmt.Fprintf(r.Stdout, "mounted on %s\n", r.Console.Shown(dir))
-	if leave {
+	if opts.background {
 		return nil
 	}
 	return stayWith(ctx, a, m)
@@ -128,7 +141,7 @@ const beginTime = 20 * time.Second
 
 // view returns the workspaces, or the one that is named, as files. It has what the
 // server has, if that answers.
-func (r *run) view(ctx context.Context, a *agent.Agent, names []string, readOnly bool) (*filesystem.View, error) {
+func (r *run) view(ctx context.Context, a *agent.Agent, names []string, opts mountOptions) (*filesystem.View, error) {
 	d, err := a.Syncing(ctx)
 	if err != nil {
 		return nil, err
@@ -136,13 +149,23 @@ func (r *run) view(ctx context.Context, a *agent.Agent, names []string, readOnly
 	if err := fetch(ctx, a, d); err != nil {
 		return nil, err
 	}
-	opts := filesystem.Options{ReadOnly: readOnly}
+	shown, only, files := filesystem.Options{ReadOnly: opts.readOnly}, (*syncer.Syncer)(nil), d.Files()
 	if len(names) > 0 {
-		if opts.Workspace, err = r.only(d, names[0]); err != nil {
+		if only, err = r.only(d, names[0]); err != nil {
+			return nil, err
+		}
+		shown.Workspace = only.ID()
+	}
+	if opts.given() {
+		at, err := opts.moment()
+		if err != nil {
+			return nil, err
+		}
+		if files, err = d.Past(ctx, at, only); err != nil {
 			return nil, err
 		}
 	}
-	return d.Files().View(opts), nil
+	return files.View(shown), nil
 }
 
 // fetch brings the workspaces up to date. Where the server does not answer, what is
@@ -161,17 +184,13 @@ func fetch(ctx context.Context, a *agent.Agent, d *syncer.Device) error {
 }
 
 // only returns the workspace that an argument names.
-func (r *run) only(d *syncer.Device, text string) (id.Workspace, error) {
+func (r *run) only(d *syncer.Device, text string) (*syncer.Syncer, error) {
 	a, err := parseRemote(text, runtime.GOOS)
 	if err != nil {
-		return id.Workspace{}, err
+		return nil, err
 	}
 	if a.path != "" && a.path != "/" {
-		return id.Workspace{}, fault.WithHint(fault.Errorf(fault.Usage, "show %q: only a workspace can be shown, not a folder of it", text), "write %s:", a.workspace)
+		return nil, fault.WithHint(fault.Errorf(fault.Usage, "show %q: only a workspace can be shown, not a folder of it", text), "write %s:", a.workspace)
 	}
-	s, err := d.Find(a.workspace)
-	if err != nil {
-		return id.Workspace{}, err
-	}
-	return s.Workspace().ID(), nil
+	return d.Find(a.workspace)
 }

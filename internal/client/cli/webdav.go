@@ -53,7 +53,7 @@ func (r *run) serveWebDAV(ctx context.Context, a *agent.Agent, args []string, f 
 	if err != nil {
 		return err
 	}
-	view, err := r.view(ctx, a, args, f.readOnly)
+	view, err := r.view(ctx, a, args, mountOptions{readOnly: f.readOnly})
 	if err != nil {
 		_ = l.Close() // nobody has connected
 		return err

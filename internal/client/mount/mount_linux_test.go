@@ -22,6 +22,7 @@ import (
 	"parsec/internal/base/id"
 	"parsec/internal/client/clienttest"
 	"parsec/internal/client/filesystem"
+	"parsec/internal/client/history"
 	"parsec/internal/client/mount"
 	"parsec/internal/client/syncer"
 	"parsec/internal/format/record"
@@ -658,5 +659,52 @@ func TestManyProgramsWorkAtOnce(t *testing.T) {
 	b.eventually("both have the same", func() bool { return len(a.names("shared")) == 56 && len(b.names("shared")) == 56 })
 	for _, name := range a.names("shared") {
 		b.shows("shared/"+name, a.read("shared/"+name))
+	}
+}
+
+func TestADriveShowsAWorkspaceAsItWas(t *testing.T) {
+	d := alone(t)
+	d.ok(os.Mkdir(d.path("folder"), 0o700))
+	d.write("folder/file", "first")
+	d.write("removed", strings.Repeat("long ", 30_000))
+	d.ok(os.Symlink("folder/file", d.path("link")))
+	d.sync()
+	s, err := d.all.Find("plans")
+	d.ok(err)
+	then := s.Workspace().Log().Position().Index
+	d.write("folder/file", "second")
+	d.ok(os.Rename(d.path("folder"), d.path("moved")))
+	d.ok(os.Remove(d.path("removed")))
+	d.write("later", "x")
+	d.sync()
+
+	files, err := d.all.Past(t.Context(), history.Moment{Index: then}, s)
+	d.ok(err)
+	past := t.TempDir()
+	m, err := mount.Start(files.View(filesystem.Options{Workspace: s.ID()}), past, mount.Config{ReadOnly: true})
+	d.ok(err)
+	shows := func(when string) {
+		t.Helper()
+		was := &desk{t: t, dir: past}
+		if got := was.names("."); !slices.Equal(got, []string{"folder", "link", "removed"}) {
+			t.Errorf("%s there are %q", when, got)
+		}
+		if got := was.read("link"); got != "first" || was.read("removed") != strings.Repeat("long ", 30_000) {
+			t.Errorf("%s the file is %q", when, got)
+		}
+	}
+	shows("before")
+	if err := os.WriteFile(filepath.Join(past, "folder/file"), nil, 0o600); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("to write is refused with %v", err)
+	}
+	if got, want := (&desk{t: t, dir: past}).stat("folder").Ino, d.stat("moved").Ino; got != want {
+		t.Errorf("a folder has number %d, and has %d now", got, want)
+	}
+	d.ok(os.RemoveAll(d.path("moved")))
+	d.sync()
+	shows("after more was changed")
+	d.ok(m.Close())
+	if got := d.names("."); !slices.Equal(got, []string{"later", "link"}) {
+		t.Errorf("now there are %q", got)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"parsec/internal/client/content"
 	"parsec/internal/client/edit"
 	"parsec/internal/client/filesystem"
+	"parsec/internal/client/history"
 	"parsec/internal/client/journal"
 	"parsec/internal/client/mirror"
 	"parsec/internal/client/overlay"
@@ -140,6 +141,30 @@ func (d *Device) Workspaces() []*Syncer {
 
 // Files returns the workspaces as a file system.
 func (d *Device) Files() *filesystem.Device { return d.files }
+
+// Past returns the workspaces that were there at a moment, as they were then, as a
+// file system in which nothing can be changed; or one of them alone. What counts
+// is the log as far as it was pulled.
+func (d *Device) Past(ctx context.Context, at history.Moment, only *Syncer) (*filesystem.Device, error) {
+	all := d.Workspaces()
+	if only != nil {
+		all = []*Syncer{only}
+	} else if at.Index > 0 {
+		return nil, fault.WithHint(fault.Errorf(fault.Usage, "show all workspaces as they were: each has a record %d of its own", at.Index), "give a time, or name a workspace")
+	}
+	var then []filesystem.Workspace
+	for _, s := range all {
+		t, err := history.Open(ctx, s.editor.Mirror, s.content, at)
+		if only == nil && fault.Is(err, fault.NotFound) {
+			continue // it began later
+		}
+		if err != nil {
+			return nil, err
+		}
+		then = append(then, t)
+	}
+	return filesystem.New(func() []filesystem.Workspace { return then }, d.cfg.Files), nil
+}
 
 func (d *Device) shown() []filesystem.Workspace {
 	var all []filesystem.Workspace
