@@ -18,7 +18,7 @@ OPERATIONS ?= 100000
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 30s
 
-.PHONY: build soak demo docs test lint cross test-race test-single test-real test-long bench fuzz generate generate-check clean
+.PHONY: build soak demo docs test lint cross test-race test-single test-real test-long bench bench-drive fuzz generate generate-check clean
 
 build: ## both programs, into bin/
 	$(GO) build -trimpath -o bin/ ./cmd/...
@@ -60,6 +60,10 @@ soak: ## the property that devices converge, RUNS times; some two runs a second
 
 bench: build ## the figures of docs/performance.md, on this machine
 	$(GO) run ./internal/bench -bin bin
+
+bench-drive: build ## the figures of the mounted folder, beside gocryptfs and the bare disk
+	tools/services/programs.sh install gocryptfs fio git fusermount3
+	$(GO) run ./internal/bench -bin bin -only drive
 
 docs: build ## the reference in docs/cli, which the programs write
 	bin/parsec man --markdown docs/cli

@@ -47,7 +47,8 @@ func run(ctx context.Context) (err error) {
 	flag.StringVar(&b.programs, "bin", "bin", "`folder` of the programs")
 	flag.StringVar(&b.work, "work", filepath.Join(os.TempDir(), "parsec-bench"), "`folder` for data, which is kept for the next time, and copies")
 	flag.IntVar(&b.runs, "runs", 3, "how often each thing is done; the median counts")
-	only := flag.String("only", "D1,D2,D3,one,wan", "what to measure")
+	only := flag.String("only", "D1,D2,D3,one,wan", "what to measure; drive is the mounted folder")
+	rows := flag.String("rows", "", "of drive, only `rows` with one of these in their names")
 	quick := flag.Bool("quick", false, "a twentieth of the data, once: to see that it works")
 	flag.Parse()
 	if *quick {
@@ -61,6 +62,9 @@ func run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(b.stagesDir())) }()
 	printConditions(b.work)
 	printCiphers()
+	if *only == "drive" {
+		return b.drive(ctx, *rows)
+	}
 	var results []result
 	for _, name := range strings.Split(*only, ",") {
 		if name == "one" || name == "wan" {
