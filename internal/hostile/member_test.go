@@ -1,6 +1,7 @@
 package hostile_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"parsec/internal/base/id"
 	"parsec/internal/client/clienttest"
+	"parsec/internal/client/files"
 	"parsec/internal/client/remote"
 	"parsec/internal/client/transfer"
 	"parsec/internal/client/workspace"
@@ -169,7 +171,7 @@ func TestAttack12_MemberMakesACycle(t *testing.T) {
 		w.folderChange(w.deepChild(), w.child("up", w.folder, manifest.Folder)))
 	tree, err := w.open(w.alice)
 	w.ok(err)
-	w.ok(tree.Remove(t.Context(), "/folder", true))
+	w.ok(w.alice.Work(tree, func(ctx context.Context, l *files.Local) error { return l.Remove(ctx, "/folder", true) }))
 	w.ok(w.read(sight{"//": "", "/notes.txt": "first draft", "/work.txt": "goes on"})(w.bob))
 }
 
@@ -207,7 +209,7 @@ func TestAttack12_MemberGivesAFileTwoParents(t *testing.T) {
 		w.folderChange(w.deepChild(), w.child("stolen.txt", w.notes, manifest.File)))
 	tree, err := w.open(w.alice)
 	w.ok(err)
-	w.ok(tree.Remove(t.Context(), "/folder", true)) // with what is in it, and nothing else
+	w.ok(w.alice.Work(tree, func(ctx context.Context, l *files.Local) error { return l.Remove(ctx, "/folder", true) })) // with what is in it, and nothing else
 	w.ok(w.read(sight{"//": "", "/notes.txt": "first draft", "/work.txt": "goes on"})(w.bob))
 }
 

@@ -102,7 +102,9 @@ func (s *scene) put(path, content string) {
 
 func (s *scene) mkdir(path string) {
 	s.Helper()
-	s.ok(s.plans.Mkdir(s.Context(), path, false))
+	into, name, err := s.plans.Destination(s.Context(), path, "")
+	s.ok(err)
+	s.ok(s.plans.Import(s.Context(), s.TempDir(), into, name, files.CopyOptions{}))
 }
 
 // workspace is the id of the workspace.
@@ -132,7 +134,7 @@ func (s *scene) look(p *clienttest.Person) (sight, error) {
 		return nil, err
 	}
 	seen := sight{}
-	err = tree.Walk(ctx, root, func(e files.Entry) error {
+	err = files.Walk(ctx, tree, root, func(e files.Entry) error {
 		var content bytes.Buffer
 		switch {
 		case e.Body == nil: // the root folder before the first commit

@@ -1,83 +1,27 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"path"
 	"runtime"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/client/files"
-	"parsec/internal/client/session"
 	"parsec/internal/cmdline"
 	"parsec/internal/format/manifest"
 )
 
-// desk is a session with the trees that a command has opened in it.
-type desk struct {
-	*session.Session
-	trees map[string]*files.Tree
-}
-
-// onDesk opens a session for a command on files.
-func (r *run) onDesk(c *cobra.Command, act func(context.Context, *desk) error) error {
-	return r.With(c, func(ctx context.Context, s *session.Session) error {
-		return act(ctx, &desk{s, map[string]*files.Tree{}})
-	})
-}
-
-// tree returns the tree of a workspace, which is opened once: also where it is
-// called by its name here and by its id there.
-func (d *desk) tree(ctx context.Context, name string) (*files.Tree, error) {
-	if t, ok := d.trees[name]; ok {
-		return t, nil
-	}
-	t, err := files.Open(ctx, d.Session, name)
-	if err != nil {
-		return nil, err
-	}
-	for _, other := range d.trees {
-		if other.Workspace().ID() == t.Workspace().ID() {
-			t = other
-		}
-	}
-	d.trees[name] = t
-	return t, nil
-}
-
-// found is an entry with the tree and the workspace's name that it was asked by.
-type found struct {
-	files.Entry
-	tree      *files.Tree
-	workspace string
-}
-
-func (f found) address(p string) string { return f.workspace + ":" + p }
-
-// stat returns the entry at an address.
-func (d *desk) stat(ctx context.Context, a address) (found, error) {
-	t, err := d.tree(ctx, a.workspace)
-	if err != nil {
-		return found{}, err
-	}
-	e, err := t.Stat(ctx, a.path)
-	return found{e, t, a.workspace}, err
-}
-
-// onEach opens a session and calls act with the entry at each address.
+// onEach calls act with the entry at each address, as this device shows it.
 func (r *run) onEach(c *cobra.Command, args []string, act func(context.Context, found) error) error {
-	var all []address
-	for _, arg := range args {
-		a, err := parseRemote(arg, runtime.GOOS)
-		if err != nil {
-			return err
-		}
-		all = append(all, a)
+	all, err := addresses(args, runtime.GOOS)
+	if err != nil {
+		return err
 	}
 	return r.onDesk(c, func(ctx context.Context, d *desk) error {
 		for _, a := range all {
@@ -110,7 +54,7 @@ func entryOf(e files.Entry) entry {
 		Name: e.Name(), Path: e.Path, Kind: e.Kind.String(), Size: e.Size(),
 		Version: e.Version.Number, Executable: e.Executable(),
 	}
-	if e.Version.Number > 0 { // the root folder of an empty workspace has no time
+	if e.Manifest.Kind != 0 { // the root folder of an empty workspace has no time
 		at := cmdline.Time(e.Manifest.Modified)
 		shown.Modified = &at
 	}
@@ -132,7 +76,7 @@ func cells(e files.Entry, name string) []string {
 	case e.Executable():
 		kind = "x"
 	}
-	if e.Version.Number > 0 {
+	if e.Manifest.Kind != 0 {
 		modified = cmdline.LocalTime(e.Manifest.Modified)
 	}
 	return []string{kind, size, modified, name}
@@ -167,7 +111,9 @@ func (r *run) ls() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ls WORKSPACE:[/PATH]...",
 		Short: "List folders",
-		Long: `Lists what is in folders, by name. With -l each line begins with the kind (d for
+		Long: `Lists what is in folders, by name, as this device shows them: with what others
+have committed, if the server answers, and with what was done here. Without the
+server it lists what is on this device. With -l each line begins with the kind (d for
 a folder, l for a link, x for an executable file), the size in bytes, and when
 it was modified.`,
 		Example: `  parsec ls -l plans:/
@@ -257,7 +203,7 @@ func (r *run) tree() *cobra.Command {
 			all := []entry{}
 			err := r.onEach(c, args, func(ctx context.Context, f found) error {
 				if r.JSON {
-					return f.tree.Walk(ctx, f.Entry, func(e files.Entry) error {
+					return files.Walk(ctx, f.tree, f.Entry, func(e files.Entry) error {
 						all = append(all, entryOf(e))
 						return nil
 					})
@@ -276,7 +222,7 @@ func (r *run) tree() *cobra.Command {
 }
 
 // draw draws what is in a folder, behind the branches that lead there.
-func draw(ctx context.Context, w io.Writer, t *files.Tree, folder files.Entry, branches string) error {
+func draw(ctx context.Context, w io.Writer, t files.Lister, folder files.Entry, branches string) error {
 	if folder.Kind != manifest.Folder {
 		return nil
 	}
@@ -319,7 +265,7 @@ pattern, so that the shell leaves it alone.`,
 			}
 			all := []entry{}
 			err := r.onEach(c, args[:1], func(ctx context.Context, f found) error {
-				return f.tree.Walk(ctx, f.Entry, func(e files.Entry) error {
+				return files.Walk(ctx, f.tree, f.Entry, func(e files.Entry) error {
 					if fits, _ := path.Match(pattern, e.Name()); !fits || e.Path == "/" {
 						return nil
 					}
@@ -347,13 +293,14 @@ func (r *run) stat() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			all := []entry{}
 			var rows [][]string
-			err := r.onEach(c, args, func(_ context.Context, f found) error {
+			err := r.onEach(c, args, func(ctx context.Context, f found) error {
 				if len(rows) > 0 {
 					rows = append(rows, []string{""})
 				}
+				author, err := f.tree.Author(ctx, f.Entry)
 				all = append(all, entryOf(f.Entry))
-				rows = append(rows, statRows(f)...)
-				return nil
+				rows = append(rows, statRows(f, author)...)
+				return err
 			})
 			if err != nil {
 				return err
@@ -363,7 +310,7 @@ func (r *run) stat() *cobra.Command {
 	})
 }
 
-func statRows(f found) [][]string {
+func statRows(f found, author string) [][]string {
 	e := entryOf(f.Entry)
 	rows := [][]string{
 		{"path", f.address(e.Path)},
@@ -374,7 +321,13 @@ func statRows(f found) [][]string {
 	}
 	if e.Modified != nil {
 		rows = append(rows, []string{"modified", *e.Modified}, []string{"created", cmdline.Time(f.Manifest.Created)},
-			[]string{"written by", author(f)})
+			[]string{"written by", cmp.Or(author, "-")})
+	}
+	switch {
+	case f.Local:
+		rows = append(rows, []string{"sync", "stays on this device: its name is ignored"})
+	case f.Pending:
+		rows = append(rows, []string{"sync", "waits to be sent"})
 	}
 	if e.Kind == manifest.File.String() {
 		rows = append(rows, []string{"executable", strconv.FormatBool(e.Executable)})
@@ -385,21 +338,14 @@ func statRows(f found) [][]string {
 	return rows
 }
 
-// author returns whose device signed the newest version of an entry.
-func author(f found) string {
-	s := f.tree.Workspace().Session()
-	d, ok := s.Organization().Device(f.Version.Author)
-	if !ok {
-		return "-"
-	}
-	return strings.TrimSpace(s.EmailOf(d.User) + " " + s.Label(d.ID))
-}
-
 func (r *run) cat() *cobra.Command {
 	return &cobra.Command{
 		Use:   "cat WORKSPACE:/PATH...",
 		Short: "Write the content of files to standard output",
-		Args:  cobra.MinimumNArgs(1),
+		Long: `Writes the content of files to standard output, as this device has it. What was
+read or written here before can be read without the server, as long as there is
+room for it in the cache.`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return r.onEach(c, args, func(ctx context.Context, f found) error {
 				return f.tree.Content(ctx, f.Entry, r.Stdout)

@@ -17,7 +17,8 @@ func (r *run) mv() *cobra.Command {
 		Short: "Move or rename within a workspace",
 		Long: `Moves as mv does, within one workspace. Where the destination is a folder, the
 sources go into it; a file that is there is replaced, and its earlier versions
-stay in the log. Nothing is uploaded.`,
+stay in the log. Nothing is uploaded. Without the server it is done on this
+device, and sent with the next sync.`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			all, err := addressesOfOne("move", args)
@@ -47,10 +48,11 @@ func addressesOfOne(what string, args []string) ([]address, error) {
 }
 
 func move(ctx context.Context, d *desk, sources []address, to address) error {
-	t, err := d.tree(ctx, to.workspace)
+	t, err := d.workspace(ctx, to.workspace)
 	if err != nil {
 		return err
 	}
+	t.changed = true
 	if len(sources) > 1 {
 		there, err := t.Stat(ctx, to.path)
 		if err != nil {
@@ -68,23 +70,20 @@ func move(ctx context.Context, d *desk, sources []address, to address) error {
 	return nil
 }
 
-// onPaths opens a session and calls act with the tree and path of each argument.
-func (r *run) onPaths(c *cobra.Command, args []string, act func(context.Context, *files.Tree, string) error) error {
-	var all []address
-	for _, arg := range args {
-		a, err := parseRemote(arg, runtime.GOOS)
-		if err != nil {
-			return err
-		}
-		all = append(all, a)
+// onPaths calls act with the workspace and path of each argument, to be changed.
+func (r *run) onPaths(c *cobra.Command, args []string, act func(context.Context, *files.Local, string) error) error {
+	all, err := addresses(args, runtime.GOOS)
+	if err != nil {
+		return err
 	}
 	return r.onDesk(c, func(ctx context.Context, d *desk) error {
 		for _, a := range all {
-			t, err := d.tree(ctx, a.workspace)
+			t, err := d.workspace(ctx, a.workspace)
 			if err != nil {
 				return err
 			}
-			if err := act(ctx, t, a.path); err != nil {
+			t.changed = true
+			if err := act(ctx, t.Local, a.path); err != nil {
 				return err
 			}
 		}
@@ -97,9 +96,12 @@ func (r *run) rm() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rm [-r] WORKSPACE:/PATH...",
 		Short: "Remove files, and with -r folders",
-		Args:  cobra.MinimumNArgs(1),
+		Long: `Removes files, and with -r folders with all that is in them; their versions stay
+in the log. Without the server it is done on this device, and sent with the next
+sync.`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return r.onPaths(c, args, func(ctx context.Context, t *files.Tree, p string) error { return t.Remove(ctx, p, recursive) })
+			return r.onPaths(c, args, func(ctx context.Context, t *files.Local, p string) error { return t.Remove(ctx, p, recursive) })
 		},
 	}
 	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "remove folders too, with all that is in them")
@@ -111,9 +113,11 @@ func (r *run) mkdir() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "mkdir [-p] WORKSPACE:/PATH...",
 		Short: "Make folders",
-		Args:  cobra.MinimumNArgs(1),
+		Long: `Makes folders. Without the server it is done on this device, and sent with the
+next sync.`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return r.onPaths(c, args, func(ctx context.Context, t *files.Tree, p string) error { return t.Mkdir(ctx, p, parents) })
+			return r.onPaths(c, args, func(ctx context.Context, t *files.Local, p string) error { return t.Mkdir(ctx, p, parents) })
 		},
 	}
 	c.Flags().BoolVarP(&parents, "parents", "p", false, "make the folders above too; one that is there is no error")

@@ -66,8 +66,9 @@ type source struct {
 	contents bool
 	// file is the local path to read.
 	file string
-	// found is the entry of a source in a workspace.
-	found found
+	// entry is that of a source in a workspace, and tree where it is.
+	entry files.Entry
+	tree  *files.Tree
 }
 
 func (j *copying) run(c *cobra.Command, args []string) error {
@@ -165,7 +166,7 @@ func (j *copying) copy(ctx context.Context, d *desk) error {
 	defer j.progress.Close()
 	switch {
 	case j.to.stream:
-		return j.sources[0].found.tree.Content(ctx, j.sources[0].found.Entry, j.r.Stdout)
+		return j.sources[0].tree.Content(ctx, j.sources[0].entry, j.r.Stdout)
 	case j.to.remote():
 		return j.in(ctx)
 	}
@@ -178,11 +179,14 @@ func (j *copying) lookRemotely(ctx context.Context, s *source) error {
 		return nil
 	}
 	var err error
-	if s.found, err = j.desk.stat(ctx, s.address); err != nil {
+	if s.tree, err = j.desk.tree(ctx, s.workspace); err != nil {
 		return err
 	}
-	s.name, s.folder = s.found.Name(), s.found.Kind == manifest.Folder
-	s.contents = s.folder && (s.found.Path == "/" || endsInDot(s.path))
+	if s.entry, err = s.tree.Stat(ctx, s.path); err != nil {
+		return err
+	}
+	s.name, s.folder = s.entry.Name(), s.entry.Kind == manifest.Folder
+	s.contents = s.folder && (s.entry.Path == "/" || endsInDot(s.path))
 	return j.checkFolder(s)
 }
 
@@ -195,7 +199,7 @@ func (j *copying) measure(ctx context.Context) uint64 {
 	for _, s := range j.sources {
 		switch {
 		case s.remote(): // what cannot be read is met again, and told, by the copy
-			_ = s.found.tree.Walk(ctx, s.found.Entry, func(e files.Entry) error {
+			_ = files.Walk(ctx, s.tree, s.entry, func(e files.Entry) error {
 				if e.Kind == manifest.File {
 					total += e.Size()
 				}

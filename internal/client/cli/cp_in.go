@@ -53,10 +53,10 @@ func (j *copying) inOne(ctx context.Context, t *files.Tree, s *source, g goal) e
 		return t.ImportStream(ctx, j.r.Console.Input(ctx), g.into, g.name, j.options())
 	case s.local():
 		return t.ImportAll(ctx, []files.Source{{Path: s.file, Name: g.name}}, g.into, j.options())
-	case s.found.tree != t:
-		return t.CopyAcross(ctx, s.found.tree, s.found.Entry, g.into, g.name, j.options())
+	case s.tree != t:
+		return t.CopyAcross(ctx, s.tree, s.entry, g.into, g.name, j.options())
 	case g.name == "":
-		children, err := t.List(ctx, s.found.Entry)
+		children, err := t.List(ctx, s.entry)
 		if err != nil {
 			return err
 		}
@@ -66,10 +66,10 @@ func (j *copying) inOne(ctx context.Context, t *files.Tree, s *source, g goal) e
 			}
 		}
 		return nil
-	case path.Join(g.into.Path, g.name) == s.found.Path:
+	case path.Join(g.into.Path, g.name) == s.entry.Path:
 		return fault.Errorf(fault.Usage, "%s %s: they are the same", s.describe(), j.to.text)
 	}
-	return t.Copy(ctx, s.found.Entry, g.into, g.name, j.options())
+	return t.Copy(ctx, s.entry, g.into, g.name, j.options())
 }
 
 // goal returns where a source goes.

@@ -27,7 +27,7 @@ func (j *copying) out(ctx context.Context) error {
 			}
 			continue
 		}
-		err = m.around(ctx, j.desk, func() error { return s.found.tree.Export(ctx, s.found.Entry, to, j.options()) })
+		err = m.around(ctx, j.desk, func() error { return s.tree.Export(ctx, s.entry, to, j.options()) })
 		if err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ func (j *copying) stream(ctx context.Context, s *source, to string) error {
 	if err != nil {
 		return fault.Errorf(fault.Failed, "%s %s: %w", s.describe(), j.to.text, inner(err))
 	}
-	return errors.Join(s.found.tree.Content(ctx, s.found.Entry, f), f.Close())
+	return errors.Join(s.tree.Content(ctx, s.entry, f), f.Close())
 }
 
 // localGoal returns the path of a source's copy.
@@ -115,7 +115,7 @@ func (j *copying) mark(s *source, to string) *mark {
 		from = absolute
 	}
 	if s.remote() {
-		from = s.found.tree.Workspace().ID().String() + ":" + s.found.Path
+		from = s.tree.Workspace().ID().String() + ":" + s.entry.Path
 	}
 	sum := sha256.Sum256([]byte(from + "\x00" + j.to.workspace + "\x00" + to))
 	return &mark{"copy " + hex.EncodeToString(sum[:])}
@@ -123,7 +123,7 @@ func (j *copying) mark(s *source, to string) *mark {
 
 // set reports whether the mark is there.
 func (m *mark) set(ctx context.Context, d *desk) (bool, error) {
-	_, found, err := d.Local().State.Progress(ctx, m.name)
+	_, found, err := d.agent.Held().Local().State.Progress(ctx, m.name)
 	return found, err
 }
 
@@ -133,7 +133,7 @@ func (m *mark) around(ctx context.Context, d *desk, make func() error) error {
 	if m == nil {
 		return make()
 	}
-	state := d.Local().State
+	state := d.agent.Held().Local().State
 	err := state.Update(ctx, func(tx *store.StateTx) error { return tx.PutProgress(m.name, []byte{1}) })
 	if err != nil {
 		return err

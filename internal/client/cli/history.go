@@ -3,14 +3,31 @@ package cli
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/client/files"
+	"parsec/internal/client/session"
 	"parsec/internal/cmdline"
 )
+
+// onTree calls act with the verified tree of a workspace, up to date, and a path.
+func (r *run) onTree(c *cobra.Command, arg string, act func(context.Context, *files.Tree, string) error) error {
+	a, err := parseRemote(arg, runtime.GOOS)
+	if err != nil {
+		return err
+	}
+	return r.With(c, func(ctx context.Context, s *session.Session) error {
+		t, err := files.Open(ctx, s, a.workspace)
+		if err != nil {
+			return err
+		}
+		return act(ctx, t, a.path)
+	})
+}
 
 // event is a record of a workspace's log in JSON.
 type event struct {
@@ -35,7 +52,7 @@ func (r *run) log() *cobra.Command {
 below a path. Each record is signed by its author's device and verified here.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return r.onPaths(c, args, func(ctx context.Context, t *files.Tree, p string) error {
+			return r.onTree(c, args[0], func(ctx context.Context, t *files.Tree, p string) error {
 				all := []event{}
 				rows := [][]string{{"INDEX", "TIME", "AUTHOR", "DEVICE", "KIND", "CHANGES"}}
 				label := t.Workspace().Session().Label
@@ -93,7 +110,7 @@ func (r *run) verify() *cobra.Command {
 manifest of every entry, and every block of every file. Says what it covered.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return r.onPaths(c, args, func(ctx context.Context, t *files.Tree, p string) error {
+			return r.onTree(c, args[0], func(ctx context.Context, t *files.Tree, p string) error {
 				if strings.Trim(p, "/") != "" {
 					return fault.Errorf(fault.Usage, "verify %s: a workspace is verified as a whole", args[0])
 				}

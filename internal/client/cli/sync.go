@@ -12,6 +12,7 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/client/agent"
+	"parsec/internal/client/remote"
 	"parsec/internal/client/syncer"
 	"parsec/internal/cmdline"
 )
@@ -154,10 +155,13 @@ func (r *run) showStatus(ctx context.Context, a *agent.Agent) error {
 	}
 	if !a.Stays() {
 		// How it stands, the syncers say; why it cannot be found out, too.
-		if err := errors.Join(a.Held().Sync(ctx), d.Discover(ctx)); fault.Is(err, fault.Integrity) || ctx.Err() != nil {
+		once := remote.Once(ctx)
+		err := errors.Join(a.Held().Sync(once), d.Discover(once))
+		if fault.Is(err, fault.Integrity) || ctx.Err() != nil {
 			return err
 		}
-		_ = eachAtOnce(ctx, d.Workspaces(), func(ctx context.Context, s *syncer.Syncer) error { return s.Sync(ctx) })
+		r.Offline = fault.Is(err, fault.Unreachable)
+		_ = eachAtOnce(once, d.Workspaces(), func(ctx context.Context, s *syncer.Syncer) error { return s.Sync(ctx) })
 	}
 	all := []workspaceStatus{}
 	for _, s := range d.Workspaces() {

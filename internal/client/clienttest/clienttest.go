@@ -4,6 +4,7 @@ package clienttest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -12,9 +13,11 @@ import (
 
 	"parsec/internal/client/device"
 	"parsec/internal/client/files"
+	"parsec/internal/client/filesystem"
 	"parsec/internal/client/home"
 	"parsec/internal/client/remote"
 	"parsec/internal/client/session"
+	"parsec/internal/client/syncer"
 	"parsec/internal/client/workspace"
 	"parsec/internal/format/invitation"
 	"parsec/internal/format/record"
@@ -234,6 +237,32 @@ func (p *Person) Tree(name string) *files.Tree {
 		p.t.Fatal(err)
 	}
 	return t
+}
+
+// Work changes a workspace as a command does: on the device first, and then what
+// was done is sent. The tree is brought up to date.
+func (p *Person) Work(tree *files.Tree, act func(context.Context, *files.Local) error) (err error) {
+	ctx := p.t.Context()
+	all, err := syncer.OpenDevice(ctx, p.Session, syncer.DeviceConfig{Folder: p.Folder()})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, all.Close()) }()
+	s, err := all.Open(ctx, tree.Workspace().ID())
+	if err != nil {
+		return err
+	}
+	local, err := files.NewLocal(all.Files().View(filesystem.Options{Workspace: s.ID()}), s.Mirror())
+	if err != nil {
+		return err
+	}
+	if err := act(ctx, local); err != nil {
+		return err
+	}
+	if err := s.Push(ctx); err != nil {
+		return err
+	}
+	return tree.Pull(ctx)
 }
 
 // Share shares a workspace with another person.

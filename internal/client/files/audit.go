@@ -136,7 +136,7 @@ func (t *Tree) Verify(ctx context.Context, progress Progress) (Report, error) {
 		return r, err
 	}
 	v := &verification{tree: t, report: &r, progress: progress}
-	if err := t.Walk(ctx, root, func(e Entry) error { return v.add(ctx, e) }); err != nil {
+	if err := Walk(ctx, t, root, func(e Entry) error { return v.add(ctx, e) }); err != nil {
 		return r, err
 	}
 	if err := v.flush(ctx); err != nil {

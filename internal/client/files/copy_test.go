@@ -58,9 +58,7 @@ func TestAFileAndAFolderDoNotReplaceEachOther(t *testing.T) {
 	alice, tree := alone(t)
 	ctx := t.Context()
 	put(t, tree, "/file", "precious")
-	if err := tree.Mkdir(ctx, "/folder/in it", true); err != nil {
-		t.Fatal(err)
-	}
+	mkdir(t, tree, "/folder/in it")
 	src := t.TempDir()
 	lay(t, src, map[string]string{"file/in it": "1", "folder": "2", "new": "3"})
 	before := []string{"/file", "/folder", "/folder/in it"}
@@ -181,9 +179,7 @@ func TestManyLongManifestsGoInSeveralCommits(t *testing.T) {
 	from := "/long"
 	for level := range 2 { // to a hundred and fifty of them
 		into := fmt.Sprint("/level ", level)
-		if err := tree.Mkdir(ctx, into, false); err != nil {
-			t.Fatal(err)
-		}
+		mkdir(t, tree, into)
 		for i := range 15 - 5*level {
 			if err := tree.Copy(ctx, stat(t, tree, from), stat(t, tree, into), fmt.Sprint(i), files.CopyOptions{}); err != nil {
 				t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/client/edit"
+	"parsec/internal/client/filesystem"
 	"parsec/internal/client/merge"
 	"parsec/internal/client/mirror"
 	"parsec/internal/client/session"
@@ -78,6 +79,11 @@ type Entry struct {
 	Version  store.Version
 	Manifest manifest.Manifest
 	Body     manifest.Body
+	// Pending says that there is work on it that is not committed, Local that it
+	// stays on this device, since its name is ignored. Only a [Local] sets them.
+	Pending, Local bool
+	// node is what a [Local] knows it by.
+	node filesystem.Node
 }
 
 // Name returns the last part of the path; "/" for the root folder.
@@ -270,24 +276,6 @@ func (t *Tree) shown(ctx context.Context, places []place) ([]Entry, error) {
 	return out, nil
 }
 
-// Walk calls visit with an entry and all below it, each folder before what it
-// holds, in the order of names.
-func (t *Tree) Walk(ctx context.Context, from Entry, visit func(Entry) error) error {
-	if err := visit(from); err != nil || from.Kind != manifest.Folder {
-		return err
-	}
-	all, err := t.List(ctx, from)
-	if err != nil {
-		return err
-	}
-	for _, e := range all {
-		if err := t.Walk(ctx, e, visit); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // children returns the places in a folder, by name.
 func (t *Tree) children(ctx context.Context, folder place) ([]place, error) {
 	if err := t.Complete(ctx, folder.entry); err != nil {
@@ -304,6 +292,17 @@ func (t *Tree) children(ctx context.Context, folder place) ([]place, error) {
 		}
 	}
 	return all, nil
+}
+
+// Author returns who signed the newest version of an entry, as e-mail address and
+// device; "" where nobody did.
+func (t *Tree) Author(_ context.Context, e Entry) (string, error) {
+	s := t.ws.Session()
+	d, ok := s.Organization().Device(e.Version.Author)
+	if !ok {
+		return "", nil
+	}
+	return strings.TrimSpace(s.EmailOf(d.User) + " " + s.Label(d.ID)), nil
 }
 
 // pathOf returns the path of an entry, and false where it has none any more.

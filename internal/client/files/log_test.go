@@ -1,6 +1,7 @@
 package files_test
 
 import (
+	"context"
 	"slices"
 	"testing"
 
@@ -10,14 +11,10 @@ import (
 )
 
 func TestTheLogNamesWhatWasRemoved(t *testing.T) {
-	_, tree := alone(t)
-	if err := tree.Mkdir(t.Context(), "/a", false); err != nil {
-		t.Fatal(err)
-	}
+	alice, tree := alone(t)
+	mkdir(t, tree, "/a")
 	put(t, tree, "/a/f", "content")
-	if err := tree.Remove(t.Context(), "/a", true); err != nil {
-		t.Fatal(err)
-	}
+	work(t, alice, tree, func(ctx context.Context, l *files.Local) error { return l.Remove(ctx, "/a", true) })
 	told := func(p string) (all [][]string) {
 		err := tree.Log(t.Context(), p, func(e files.Event) error {
 			var changes []string

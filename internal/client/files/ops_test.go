@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,6 +41,27 @@ func put(t testing.TB, tree *files.Tree, path, content string) {
 	}
 }
 
+// mkdir makes a folder of the workspace, and those above it.
+func mkdir(t testing.TB, tree *files.Tree, path string) {
+	t.Helper()
+	into := stat(t, tree, "/")
+	empty := t.TempDir()
+	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		if err := tree.Import(t.Context(), empty, into, name, files.CopyOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		into = stat(t, tree, into.Path+"/"+name)
+	}
+}
+
+// work changes the workspace as commands do.
+func work(t testing.TB, p *clienttest.Person, tree *files.Tree, act func(context.Context, *files.Local) error) {
+	t.Helper()
+	if err := p.Work(tree, act); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // cat returns the content of a file of the workspace.
 func cat(t testing.TB, tree *files.Tree, path string) string {
 	t.Helper()
@@ -62,7 +84,7 @@ func paths(t testing.TB, tree *files.Tree) []string {
 		t.Fatal(err)
 	}
 	var all []string
-	if err := tree.Walk(t.Context(), root, func(e files.Entry) error { all = append(all, e.Path); return nil }); err != nil {
+	if err := files.Walk(t.Context(), tree, root, func(e files.Entry) error { all = append(all, e.Path); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	slices.Sort(all)
@@ -78,46 +100,40 @@ func want(t testing.TB, tree *files.Tree, expected ...string) {
 
 func TestFilesAreMovedReplacedAndRemoved(t *testing.T) {
 	alice, tree := alone(t)
-	ctx := t.Context()
-	if err := tree.Mkdir(ctx, "/a/b", true); err != nil {
-		t.Fatal(err)
-	}
+	mkdir(t, tree, "/a/b")
 	put(t, tree, "/a/one", "1")
 	put(t, tree, "/a/two", "2")
 	want(t, tree, "/a", "/a/b", "/a/one", "/a/two")
-	if err := tree.Move(ctx, "/a/one", "/a/b"); err != nil {
-		t.Fatal(err)
-	}
+	work(t, alice, tree, func(ctx context.Context, l *files.Local) error { return l.Move(ctx, "/a/one", "/a/b") })
 	want(t, tree, "/a", "/a/b", "/a/b/one", "/a/two")
-	if err := tree.Move(ctx, "/a/two", "/a/b/one"); err != nil {
-		t.Fatal(err)
-	}
+	work(t, alice, tree, func(ctx context.Context, l *files.Local) error { return l.Move(ctx, "/a/two", "/a/b/one") })
 	want(t, tree, "/a", "/a/b", "/a/b/one")
 	if got := cat(t, tree, "/a/b/one"); got != "2" {
 		t.Errorf("a file moved over another holds %q", got)
 	}
-	if err := tree.Move(ctx, "/a", "/a/b/c"); !fault.Is(err, fault.Usage) {
-		t.Errorf("moving a folder into itself: %v", err)
-	}
-	if err := tree.Move(ctx, "/a/b", "/c"); err != nil {
-		t.Fatal(err)
-	}
+	work(t, alice, tree, func(ctx context.Context, l *files.Local) error {
+		if err := l.Move(ctx, "/a", "/a/b/c"); !fault.Is(err, fault.Usage) {
+			t.Errorf("moving a folder into itself: %v", err)
+		}
+		if err := l.Move(ctx, "/a/b", "/c"); err != nil {
+			return err
+		}
+		if err := l.Remove(ctx, "/c", false); !fault.Is(err, fault.Usage) {
+			t.Errorf("removing a folder without recursion: %v", err)
+		}
+		return nil
+	})
 	want(t, tree, "/a", "/c", "/c/one")
-	if err := tree.Remove(ctx, "/c", false); !fault.Is(err, fault.Usage) {
-		t.Errorf("removing a folder without recursion: %v", err)
-	}
-	if err := tree.Remove(ctx, "/c", true); err != nil {
-		t.Fatal(err)
-	}
+	work(t, alice, tree, func(ctx context.Context, l *files.Local) error { return l.Remove(ctx, "/c", true) })
 	want(t, tree, "/a")
-	if _, err := tree.Stat(ctx, "/c/one"); !fault.Is(err, fault.NotFound) {
+	if _, err := tree.Stat(t.Context(), "/c/one"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("a removed file: %v", err)
 	}
 	put(t, tree, "/c", "again")
 	alice.Reopen()
 	alice.Sync()
 	want(t, alice.Tree("plans"), "/a", "/c")
-	report, err := alice.Tree("plans").Verify(ctx, files.Silent{})
+	report, err := alice.Tree("plans").Verify(t.Context(), files.Silent{})
 	if err != nil || len(report.Failures) != 0 || report.Manifests != 3 || report.Blocks != 1 || report.Bytes != 5 {
 		t.Errorf("verification: %+v, %v", report, err)
 	}
@@ -204,8 +220,9 @@ func TestTwoCopiesAtOnceBothSucceed(t *testing.T) {
 
 	group, ctx := errgroup.WithContext(t.Context())
 	const each = 12
+	empty := t.TempDir()
 	for who, tree := range map[string]*files.Tree{"alice": mine, "bob": theirs} {
-		group.Go(func() error { return putMany(ctx, tree, who, each) })
+		group.Go(func() error { return putMany(ctx, tree, empty, who, each) })
 	}
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
@@ -243,8 +260,12 @@ func TestTwoFilesOfOneNameAreBothKept(t *testing.T) {
 }
 
 // putMany writes files of one's own into a folder that both make, a commit each.
-func putMany(ctx context.Context, tree *files.Tree, who string, n int) error {
-	if err := tree.Mkdir(ctx, "/shared", true); err != nil && !fault.Is(err, fault.Conflict) {
+func putMany(ctx context.Context, tree *files.Tree, empty, who string, n int) error {
+	root, err := tree.Stat(ctx, "/")
+	if err == nil {
+		err = tree.Import(ctx, empty, root, "shared", files.CopyOptions{})
+	}
+	if err != nil {
 		return err
 	}
 	for i := range n {
@@ -304,7 +325,7 @@ func TestARevokedReaderReadsNoMoreAndTheKeyRotates(t *testing.T) {
 }
 
 func TestNothingIsWrittenThroughALinkThatAnExportMade(t *testing.T) {
-	_, tree := alone(t)
+	alice, tree := alone(t)
 	ctx := t.Context()
 	outside, src, dst := t.TempDir(), filepath.Join(t.TempDir(), "src"), filepath.Join(t.TempDir(), "dst")
 	if err := os.Mkdir(src, 0o755); err != nil {
@@ -334,12 +355,9 @@ func TestNothingIsWrittenThroughALinkThatAnExportMade(t *testing.T) {
 		t.Fatalf("the link points to %q, %v", target, err)
 	}
 	// Now a folder takes the link's place, and a file the place below it.
-	if err := tree.Remove(ctx, "/src/drop", false); err != nil {
-		t.Fatal(err)
-	}
-	if err := tree.Mkdir(ctx, "/src/drop", false); err != nil {
-		t.Fatal(err)
-	}
+	work(t, alice, tree, func(ctx context.Context, l *files.Local) error {
+		return errors.Join(l.Remove(ctx, "/src/drop", false), l.Mkdir(ctx, "/src/drop", false))
+	})
 	put(t, tree, "/src/drop/evil", "gotcha")
 	if err := export(); !fault.Is(err, fault.Conflict) {
 		t.Errorf("a folder in a link's place: %v, want a conflict", err)

@@ -16,17 +16,11 @@ import (
 // whole tree: whose manifests cannot be used, which are named more than once,
 // or which a listing has left out.
 func (t *Tree) Hidden(ctx context.Context) (int, error) {
-	kept, err := t.cache.Problems(ctx, t.ws.ID())
+	hidden, err := t.Mirror.Hidden(ctx)
 	if err != nil {
 		return 0, err
 	}
-	hidden := maps.Clone(t.hidden)
-	for _, p := range kept {
-		hidden[p.Entry] = true
-	}
-	for _, c := range t.ws.Mark().Contested {
-		hidden[c.Entry] = true
-	}
+	maps.Copy(hidden, t.hidden)
 	return len(hidden), nil
 }
 

@@ -2,6 +2,7 @@ package files_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"io/fs"
 	"os"
@@ -183,7 +184,8 @@ func TestAPersonWithAWrongClockReadsAndIsToldWhenWriting(t *testing.T) {
 	if got := cat(t, tree, "/notes"); got != "first" {
 		t.Errorf("got %q", got)
 	}
-	if err := tree.Mkdir(t.Context(), "/new", false); !fault.Is(err, fault.Clock) || fault.HintOf(err) == "" {
+	err = alice.Work(tree, func(ctx context.Context, l *files.Local) error { return l.Mkdir(ctx, "/new", false) })
+	if !fault.Is(err, fault.Clock) || fault.HintOf(err) == "" {
 		t.Errorf("writing: got %v, want a wrong clock with a hint", err)
 	}
 	alice.Place.Config.Now = nil

@@ -137,3 +137,21 @@ func (t *Mirror) Reaches(ctx context.Context, folder id.Entry) (bool, error) {
 	}
 	return true, nil
 }
+
+// Hidden returns the entries that are known to be hidden without a look at the
+// whole tree: true for those whose manifests cannot be used, and false for those
+// that are named more than once, which one of their names shows.
+func (t *Mirror) Hidden(ctx context.Context) (map[id.Entry]bool, error) {
+	kept, err := t.cache.Problems(ctx, t.ws.ID())
+	if err != nil {
+		return nil, err
+	}
+	hidden := map[id.Entry]bool{}
+	for _, c := range t.ws.Mark().Contested {
+		hidden[c.Entry] = false
+	}
+	for _, p := range kept {
+		hidden[p.Entry] = true
+	}
+	return hidden, nil
+}

@@ -141,6 +141,9 @@ func (p *op) weight() (bytes int64, blocks int) {
 // settles returns when an operation settles. The caller holds mu.
 func (o *Overlay) settles(p *op, now time.Time) time.Time {
 	at := p.at.Add(settleTime)
+	if !p.at.After(o.due) {
+		at = p.at
+	}
 	if p.now != nil && p.now.content != nil && p.kind != opReplace {
 		c := p.now.content
 		at = p.at
@@ -157,6 +160,15 @@ func (o *Overlay) settles(p *op, now time.Time) time.Time {
 		}
 	}
 	return at
+}
+
+// Hurry says that who worked until now is done: what was done settles at once, but
+// for files that are being written to, and what was refused.
+func (o *Overlay) Hurry() {
+	o.mu.Lock()
+	o.due = o.now()
+	o.mu.Unlock()
+	o.tell()
 }
 
 // NextSettled returns when there will be something to take, and false if

@@ -93,3 +93,20 @@ func TestWhatIsCommittedWhileAFolderIsListedIsListed(t *testing.T) {
 	}
 	w.check(w.o.Close())
 }
+
+func TestWhoIsDoneNeedNotWaitUntilWorkSettles(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.made()
+	if b := w.take(); b != nil {
+		t.Fatalf("%d operations settled at once", len(b.Ops()))
+	}
+	w.o.Hurry()
+	w.now = w.now.Add(time.Millisecond)
+	w.rename(merge.Place{Folder: w.server.root, Name: "folder"}, merge.Place{Folder: w.server.root, Name: "moved"})
+	b := w.take()
+	if b == nil || len(b.Ops()) != 2 {
+		t.Fatalf("what was done before is taken, and not what was done since: %+v", b)
+	}
+	w.accept(b)
+	w.check(w.o.Close())
+}

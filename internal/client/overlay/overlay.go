@@ -97,6 +97,8 @@ type Overlay struct {
 	// the first record after it.
 	held  []uint64
 	since uint64
+	// due is up to when all that was done has settled; see [Overlay.Hurry].
+	due time.Time
 	// sizeThen is what the journal took at the last checkpoint.
 	sizeThen int64
 	closed   bool

@@ -50,6 +50,21 @@ func (r Retry) pause(attempt int) time.Duration {
 	return p/2 + rand.N(p/2+1)
 }
 
+// onceKey marks the context of calls that are attempted once.
+type onceKey struct{}
+
+// Once returns a context whose calls are attempted once, whatever [Retry] says:
+// for who can do without an answer, and has somebody waiting.
+func Once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+
+// attempts returns how often a call is made at most.
+func (w *wire) attempts(ctx context.Context) int {
+	if ctx.Value(onceKey{}) != nil {
+		return 1
+	}
+	return w.retry.Attempts
+}
+
 // do makes attempts at something until one succeeds or fails for good. Each
 // gets a context of its own, and a watch over how long it may take.
 func (w *wire) do(ctx context.Context, what string, patience time.Duration, try func(context.Context, *watch) error) error {
@@ -68,7 +83,7 @@ func (w *wire) do(ctx context.Context, what string, patience time.Duration, try 
 			failed = time.Now()
 		}
 		pause := w.retry.pause(attempt)
-		if !passing(err) || attempt >= w.retry.Attempts || time.Since(failed)+pause > w.retry.Within {
+		if !passing(err) || attempt >= w.attempts(ctx) || time.Since(failed)+pause > w.retry.Within {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if sleep(ctx, pause) == context.Canceled {

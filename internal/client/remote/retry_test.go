@@ -131,6 +131,22 @@ func TestPausesBetweenAttemptsGrowAndEnd(t *testing.T) {
 	}
 }
 
+func TestWhoCanDoWithoutAnAnswerAsksOnce(t *testing.T) {
+	asked := 0
+	f := new(fake)
+	f.workspaces = func() (*parsecv1.ListWorkspacesResponse, error) {
+		asked++
+		return nil, refuse(fault.Unreachable, "no", &parsecv1.Refusal{})
+	}
+	inTime(t, f.handler(), remote.Config{}, func(t *testing.T, c *remote.Client) {
+		_, err := c.ListWorkspaces(remote.Once(t.Context()))
+		wantKind(t, err, fault.Unreachable)
+	})
+	if asked != 1 {
+		t.Errorf("it asked %d times", asked)
+	}
+}
+
 func TestThePauseEndsWithTheCallersContext(t *testing.T) {
 	f := new(fake)
 	f.workspaces = func() (*parsecv1.ListWorkspacesResponse, error) {

@@ -206,6 +206,18 @@ func (d *Device) Discover(ctx context.Context) error {
 	return nil
 }
 
+// Open returns the syncer of a workspace that is shared with the user, of which
+// this device may know nothing yet.
+func (d *Device) Open(ctx context.Context, w id.Workspace) (*Syncer, error) {
+	if err := d.discover(ctx, w); err != nil {
+		return nil, err
+	}
+	if s, ok := d.get(w); ok {
+		return s, nil
+	}
+	return nil, fault.Errorf(fault.Denied, "open workspace %s: it is not shared with you any more", w)
+}
+
 func (d *Device) discover(ctx context.Context, w id.Workspace) error {
 	if _, ok := d.get(w); ok {
 		return nil

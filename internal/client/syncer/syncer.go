@@ -73,15 +73,18 @@ type Syncer struct {
 	// heard receives when the server said something.
 	heard chan struct{}
 
-	// working is held by who pulls or pushes; it guards what follows.
+	// working is held by who pushes; it guards what follows.
 	working chan struct{}
+	// limits are smaller after a commit was too large.
+	limits overlay.Limits
+
+	// What follows changes in the session's exclusive work only.
+	//
 	// told is up to which index of the log the overlay knows what moved.
 	told uint64
 	// own is the newest record that did no more than what the overlay showed
 	// before: nobody is to be told of it.
 	own record.Digest
-	// limits are smaller after a commit was too large.
-	limits overlay.Limits
 
 	mu sync.Mutex
 	// mu guards what follows.
@@ -114,6 +117,9 @@ func (s *Syncer) Name() string { return s.ws.Name() }
 
 // MayWrite fails where the own user may not change the workspace.
 func (s *Syncer) MayWrite() error { return s.ws.MayWrite() }
+
+// Mirror returns the verified tree.
+func (s *Syncer) Mirror() *mirror.Mirror { return s.editor.Mirror }
 
 // Overlay returns the tree with the work that is not committed.
 func (s *Syncer) Overlay() *overlay.Overlay { return s.over }
@@ -197,6 +203,14 @@ func (s *Syncer) wait(ctx context.Context, failures int) scope {
 
 // Sync pulls, and pushes what has settled. It returns why not all of it went.
 func (s *Syncer) Sync(ctx context.Context) error { return s.cycle(ctx, everything) }
+
+// Push sends what was done until now, but for files that are being written to. It
+// returns why not all of it went; what one entry cannot do is told by
+// [Syncer.Status].
+func (s *Syncer) Push(ctx context.Context) error {
+	s.over.Hurry()
+	return s.cycle(ctx, theWork)
+}
 
 func (s *Syncer) cycle(ctx context.Context, what scope) error {
 	select {
@@ -302,6 +316,12 @@ func (s *Syncer) pull(ctx context.Context, what scope) error {
 	if err := s.ws.PullLog(ctx); err != nil {
 		return err
 	}
+	return s.Follow(ctx)
+}
+
+// Follow brings the verified tree to where the verified log is, does what that
+// says is due, and tells the overlay. It waits for nobody who pushes.
+func (s *Syncer) Follow(ctx context.Context) error {
 	if err := s.ws.Maintain(ctx); err != nil {
 		return err
 	}

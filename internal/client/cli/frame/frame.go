@@ -94,6 +94,9 @@ type Run struct {
 	// The global flags.
 	HomeFolder, DeviceName, PasswordFile string
 	UseKeyring, Verbose                  bool
+	// Offline says that the command did its work without the server, so that
+	// nobody is told of anything at its end.
+	Offline bool
 	// JSON is the flag of all commands that list something.
 	JSON bool
 }

@@ -60,7 +60,7 @@ func (r *Run) With(c *cobra.Command, act func(context.Context, *session.Session)
 // asks the server for nothing before: act works offline too.
 func (r *Run) WithAgent(c *cobra.Command, act func(context.Context, *agent.Agent) error) error {
 	if r.agent != nil {
-		return act(c.Context(), r.agent)
+		return r.publish(c.Context(), act(c.Context(), r.agent))
 	}
 	a, err := r.hold(c)
 	if err != nil {
@@ -113,7 +113,7 @@ func (r *Run) Release(ctx context.Context, a *agent.Agent, err error) error {
 // publish ends a command that another process gave: what was verified is told
 // to the user's other devices, but the session stays.
 func (r *Run) publish(ctx context.Context, err error) error {
-	if fault.Is(err, fault.Unreachable) {
+	if r.Offline || fault.Is(err, fault.Unreachable) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)

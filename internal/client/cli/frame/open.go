@@ -163,7 +163,7 @@ const closeTime = 10 * time.Second
 func (r *Run) Close(ctx context.Context, h *session.Held, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
-	if fault.Is(err, fault.Unreachable) {
+	if r.Offline || fault.Is(err, fault.Unreachable) {
 		cancel() // nobody is there to be told
 	}
 	closed := h.Close(ctx)
@@ -178,7 +178,7 @@ func (r *Run) Close(ctx context.Context, h *session.Held, err error) error {
 // what it verified.
 func (r *Run) settle(err, noted error) error {
 	switch {
-	case err != nil || noted == nil:
+	case err != nil || noted == nil || r.Offline && errors.Is(noted, context.Canceled):
 		return err
 	case fault.Is(noted, fault.Integrity):
 		return noted
