@@ -110,6 +110,17 @@ func extend(tx meta.Tx, row meta.Organization, state *verify.Organization) error
 	return nil
 }
 
+// Known returns the newest state of an organization that this process knows,
+// without looking it up; nil where it knows none. It is good for what does not
+// depend on where the log stands, such as whose a signature is, and for nothing
+// that is not decided again inside a transaction.
+func (k *Keeper) Known(key meta.OrganizationKey) *verify.Organization {
+	o := k.kept(key)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.state
+}
+
 // OrganizationMoved hands in the state behind a record that is durable.
 func (k *Keeper) OrganizationMoved(key meta.OrganizationKey, state *verify.Organization) {
 	o := k.kept(key)
@@ -266,15 +277,18 @@ func (k *Keeper) Member(tx meta.Tx, c call.Caller, w id.Workspace, least record.
 // LockMember is like [Keeper.Member], with the rows of workspace and, shared,
 // organization locked.
 func (k *Keeper) LockMember(tx meta.Tx, c call.Caller, w id.Workspace, least record.Role) (Workspace, error) {
-	row, err := tx.Workspaces().Lock(c.Key, w)
+	row, organization, err := tx.Workspaces().Lock(c.Key, w)
 	if fault.Is(err, fault.NotFound) {
 		return Workspace{}, NotMember(w)
 	}
 	if err != nil {
 		return Workspace{}, err
 	}
-	o, err := k.LockCaller(tx, c, meta.Shared)
+	o, err := k.opened(tx, organization)
 	if err != nil {
+		return Workspace{}, err
+	}
+	if err := o.admit(tx, c); err != nil {
 		return Workspace{}, err
 	}
 	return k.member(o, row, c, least)

@@ -43,13 +43,14 @@ type Workspaces interface {
 	Create(w Workspace) (WorkspaceKey, error)
 	// Get returns a workspace's row.
 	Get(o OrganizationKey, w id.Workspace) (Workspace, error)
-	// Lock locks a workspace's row exclusively, until the end of the
-	// transaction, and returns it as it is under the lock.
+	// Lock locks a workspace's row exclusively and behind it that of its
+	// organization, shared, until the end of the transaction, and returns both
+	// as they are under the locks.
 	//
-	// A transaction locks at most one workspace, before it locks its
+	// A transaction locks at most one workspace, before any other lock of an
 	// organization; one that locks an organization exclusively locks no
 	// workspace. So no two wait for each other.
-	Lock(o OrganizationKey, w id.Workspace) (Workspace, error)
+	Lock(o OrganizationKey, w id.Workspace) (Workspace, Organization, error)
 	// Update replaces position, state and time of the workspace with w.Key,
 	// which the caller has locked.
 	Update(w Workspace) error

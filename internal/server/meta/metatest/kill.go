@@ -55,7 +55,7 @@ func step(tx meta.Tx) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	w, err := tx.Workspaces().Lock(o.Key, id.Workspace{1})
+	w, _, err := tx.Workspaces().Lock(o.Key, id.Workspace{1})
 	if err != nil {
 		return 0, err
 	}

@@ -183,11 +183,8 @@ func lockedRowLosesNothing(t *testing.T, s *store) {
 		all.Go(func() {
 			for n := range writes {
 				err := s.Write(context.Background(), func(tx meta.Tx) error {
-					now, err := tx.Workspaces().Lock(w.Key.Organization, w.ID)
+					now, _, err := tx.Workspaces().Lock(w.Key.Organization, w.ID)
 					if err != nil {
-						return err
-					}
-					if _, err := tx.Organizations().Lock(w.Key.Organization, meta.Shared); err != nil {
 						return err
 					}
 					now.Position.Index++

@@ -44,9 +44,12 @@ func workspaceIsFound(t *testing.T, s *store) {
 	}
 	check()
 	s.write(t, func(tx meta.Tx) error {
-		got, err := tx.Workspaces().Lock(o, want.ID)
+		got, organization, err := tx.Workspaces().Lock(o, want.ID)
 		if err != nil {
 			return err
+		}
+		if organization.Key != o || organization.Name != "Acme" {
+			t.Errorf("locked with organization %d, %q", organization.Key, organization.Name)
 		}
 		same(t, "locked", got, want)
 		want.Position, want.State, want.Updated = record.Position{Index: 2, Head: record.Head{2}}, []byte("other"), 20
@@ -54,7 +57,7 @@ func workspaceIsFound(t *testing.T, s *store) {
 	})
 	check()
 	s.missing(t, func(tx meta.Tx) error { _, err := tx.Workspaces().Get(o, id.New[id.Workspace]()); return err })
-	s.missing(t, func(tx meta.Tx) error { _, err := tx.Workspaces().Lock(o, id.New[id.Workspace]()); return err })
+	s.missing(t, func(tx meta.Tx) error { _, _, err := tx.Workspaces().Lock(o, id.New[id.Workspace]()); return err })
 	s.fails(t, fault.NotFound, func(tx meta.Tx) error {
 		return tx.Workspaces().Update(meta.Workspace{Key: meta.WorkspaceKey{Organization: o, Number: 99}})
 	})

@@ -160,7 +160,7 @@ func TestWritesThatCollideRunAgain(t *testing.T) {
 					if i == 1 {
 						meet()
 					}
-					now, err := tx.Workspaces().Lock(one.Key.Organization, one.ID)
+					now, _, err := tx.Workspaces().Lock(one.Key.Organization, one.ID)
 					if err != nil {
 						return err
 					}
@@ -239,7 +239,7 @@ func TestAWriteThatWaitsForALockEndsWithItsContext(t *testing.T) {
 	s, _ := newStore(t)
 	w := newWorkspace(t, s)
 	lock := func(tx meta.Tx) error {
-		_, err := tx.Workspaces().Lock(w.Key.Organization, w.ID)
+		_, _, err := tx.Workspaces().Lock(w.Key.Organization, w.ID)
 		return err
 	}
 	write(t, s, func(tx meta.Tx) error {

@@ -69,18 +69,22 @@ func (s organizations) List(after string, limit int) (found []meta.Organization,
 const organizationLocks = 0x70617273
 
 func (s organizations) Lock(key meta.OrganizationKey, how meta.Lock) (o meta.Organization, err error) {
-	const what = "lock organization"
 	if !s.reads {
-		query := `SELECT pg_advisory_xact_lock($1, $2)`
-		if how == meta.Shared {
-			query = `SELECT pg_advisory_xact_lock_shared($1, $2)`
-		}
-		if err := s.put(what, query, int32(organizationLocks), int32(key)); err != nil {
+		if err := s.put(lockOrganization, lockQuery(how), int32(organizationLocks), int32(key)); err != nil {
 			return o, err
 		}
 	}
-	err = s.one(what, selectOrganization+`WHERE key = $1`, []any{key}, scanOrganization(&o)...)
+	err = s.one(lockOrganization, selectOrganization+`WHERE key = $1`, []any{key}, scanOrganization(&o)...)
 	return o, err
+}
+
+const lockOrganization = "lock organization"
+
+func lockQuery(how meta.Lock) string {
+	if how == meta.Shared {
+		return `SELECT pg_advisory_xact_lock_shared($1, $2)`
+	}
+	return `SELECT pg_advisory_xact_lock($1, $2)`
 }
 
 func (s organizations) Update(o meta.Organization) error {

@@ -37,6 +37,8 @@ type session struct {
 type statement struct {
 	what, query string
 	args        []any
+	// row is called for each row of the answer; nil where there are none to read.
+	row func(pgx.Rows) error
 }
 
 // put writes what answers nothing, when something is asked or at the commit.
@@ -48,16 +50,22 @@ func (s *session) put(what, query string, args ...any) error {
 	if s.reads {
 		return s.lose(what, errors.New("a read does not write"))
 	}
-	s.later = append(s.later, statement{what, query, args})
+	s.later = append(s.later, statement{what, query, args, nil})
 	return nil
 }
 
 // ask sends what was put off and a query, and calls row for each row of its answer.
 func (s *session) ask(what, query string, args []any, row func(pgx.Rows) error) error {
+	return s.askAll(statement{what, query, args, row})
+}
+
+// askAll sends what was put off and queries, each of which sees what those
+// before it locked.
+func (s *session) askAll(all ...statement) error {
 	if s.lost != nil {
 		return s.lost
 	}
-	err := s.send(append(s.later, statement{what, query, args}), row)
+	err := s.send(append(s.later, all...))
 	s.later = nil
 	return err
 }
@@ -91,9 +99,9 @@ func (s *session) one(what, query string, args []any, into ...any) error {
 // send sends statements in one round trip, the first time behind the one that
 // begins the transaction. As long as it has not begun, a connection that turns
 // out to be dead is replaced.
-func (s *session) send(all []statement, row func(pgx.Rows) error) error {
+func (s *session) send(all []statement) error {
 	for n := 1; ; n++ {
-		what, err := s.trip(s.ctx, all, row)
+		what, err := s.trip(s.ctx, all)
 		switch {
 		case err == nil:
 			return nil
@@ -109,7 +117,7 @@ func (s *session) send(all []statement, row func(pgx.Rows) error) error {
 }
 
 // trip is one round trip. It returns which statement failed, and why.
-func (s *session) trip(ctx context.Context, all []statement, row func(pgx.Rows) error) (what string, err error) {
+func (s *session) trip(ctx context.Context, all []statement) (what string, err error) {
 	batch := new(pgx.Batch)
 	if !s.begun {
 		batch.Queue(s.begin)
@@ -123,30 +131,37 @@ func (s *session) trip(ctx context.Context, all []statement, row func(pgx.Rows) 
 			err = closing
 		}
 	}()
-	what = all[0].what
 	if !s.begun {
 		if _, err := answers.Exec(); err != nil {
-			return what, err
+			return all[0].what, err
 		}
 		s.begun = true
 	}
-	for _, q := range all[:len(all)-1] {
-		if _, err := answers.Exec(); err != nil {
+	for _, q := range all {
+		if err := q.read(answers); err != nil {
 			return q.what, err
 		}
 	}
-	what = all[len(all)-1].what
+	return all[len(all)-1].what, nil
+}
+
+// read reads the answer to a statement.
+func (q statement) read(answers pgx.BatchResults) error {
+	if q.row == nil {
+		_, err := answers.Exec()
+		return err
+	}
 	rows, err := answers.Query()
 	if err != nil {
-		return what, err
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		if err := row(rows); err != nil {
-			return what, err
+		if err := q.row(rows); err != nil {
+			return err
 		}
 	}
-	return what, rows.Err()
+	return rows.Err()
 }
 
 // lose notes that the transaction is lost, and returns why.
@@ -176,11 +191,11 @@ func (s *session) commit() error {
 	s.ctx = ctx
 	if len(s.later) > 0 && !s.begun {
 		// A connection that is dead is found out before anything hangs on it.
-		if err := s.send([]statement{{what, "SELECT", nil}}, func(pgx.Rows) error { return nil }); err != nil {
+		if err := s.send([]statement{{what: what, query: "SELECT"}}); err != nil {
 			return err
 		}
 	}
-	failed, err := s.trip(ctx, append(s.later, statement{what, "COMMIT", nil}), func(pgx.Rows) error { return nil })
+	failed, err := s.trip(ctx, append(s.later, statement{what: what, query: "COMMIT"}))
 	s.later = nil
 	if err != nil {
 		wasBroken := broken(err)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"github.com/jackc/pgx/v5"
 
+	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/format/record"
 	"parsec/internal/server/meta"
@@ -26,20 +27,40 @@ func (s workspaces) Create(w meta.Workspace) (meta.WorkspaceKey, error) {
 const selectWorkspace = `SELECT number, idx, head, state, updated FROM workspaces WHERE organization = $1 AND id = $2`
 
 func (s workspaces) Get(o meta.OrganizationKey, id id.Workspace) (meta.Workspace, error) {
-	return s.get("get workspace", selectWorkspace, o, id)
-}
-
-func (s workspaces) get(what, query string, o meta.OrganizationKey, id id.Workspace) (meta.Workspace, error) {
 	w := meta.Workspace{ID: id, Key: meta.WorkspaceKey{Organization: o}}
-	err := s.one(what, query, []any{o, id[:]}, &w.Key.Number, &w.Position.Index, into(w.Position.Head[:]), &w.State, &w.Updated)
+	err := s.one("get workspace", selectWorkspace, []any{o, id[:]}, scanWorkspace(&w)...)
 	return w, err
 }
 
-func (s workspaces) Lock(o meta.OrganizationKey, id id.Workspace) (meta.Workspace, error) {
-	if s.reads {
-		return s.Get(o, id)
+func scanWorkspace(w *meta.Workspace) []any {
+	return []any{&w.Key.Number, &w.Position.Index, into(w.Position.Head[:]), &w.State, &w.Updated}
+}
+
+// Lock takes one round trip: the statements run one after the other, and the
+// last one sees what the holder before wrote.
+func (s workspaces) Lock(key meta.OrganizationKey, id id.Workspace) (w meta.Workspace, o meta.Organization, err error) {
+	const what = "lock workspace"
+	w, query := meta.Workspace{ID: id, Key: meta.WorkspaceKey{Organization: key}}, selectWorkspace
+	if !s.reads {
+		query += ` FOR NO KEY UPDATE`
 	}
-	return s.get("lock workspace", selectWorkspace+` FOR NO KEY UPDATE`, o, id)
+	found, known := false, false
+	all := []statement{{what, query, []any{key, id[:]}, func(rows pgx.Rows) error {
+		found = true
+		return rows.Scan(scanWorkspace(&w)...)
+	}}}
+	if !s.reads {
+		all = append(all, statement{lockOrganization, lockQuery(meta.Shared), []any{int32(organizationLocks), int32(key)}, nil})
+	}
+	all = append(all, statement{lockOrganization, selectOrganization + `WHERE key = $1`, []any{key}, func(rows pgx.Rows) error {
+		known = true
+		return rows.Scan(scanOrganization(&o)...)
+	}})
+	err = s.askAll(all...)
+	if err == nil && !(found && known) {
+		err = fault.Errorf(fault.NotFound, "%s: there is none", what)
+	}
+	return w, o, err
 }
 
 func (s workspaces) Update(w meta.Workspace) error {

@@ -31,8 +31,11 @@ func (c workspaces) Get(o meta.OrganizationKey, id id.Workspace) (meta.Workspace
 }
 
 // Lock has nothing to lock: there is one writer at a time.
-func (c workspaces) Lock(o meta.OrganizationKey, w id.Workspace) (meta.Workspace, error) {
-	return c.Get(o, w)
+func (c workspaces) Lock(key meta.OrganizationKey, id id.Workspace) (w meta.Workspace, o meta.Organization, err error) {
+	if w, err = c.Get(key, id); err == nil {
+		o, err = organizations(c).Lock(key, meta.Shared)
+	}
+	return w, o, err
 }
 
 func (c workspaces) Update(w meta.Workspace) error {
