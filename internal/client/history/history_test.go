@@ -207,6 +207,34 @@ func dump(t *testing.T, tree *history.Tree) map[string]string {
 	if err := dumpFolder(t.Context(), tree, tree.Root(), "/", all); err != nil {
 		t.Fatal(err)
 	}
+	if diff := cmp.Diff(all, walk(t, tree)); diff != "" {
+		t.Errorf("by folders, and in a walk (-folders +walk):\n%s", diff)
+	}
+	return all
+}
+
+// walk returns what a walk through a tree shows.
+func walk(t *testing.T, tree *history.Tree) map[string]string {
+	t.Helper()
+	all, paths := map[string]string{}, map[id.Entry]string{tree.Root(): "/"}
+	err := tree.Walk(t.Context(), tree.Root(), func(folder id.Entry, listed []history.Listed, lost error) (below []id.Entry, err error) {
+		for _, l := range listed {
+			p := path.Join(paths[folder], l.Name)
+			all[p] = l.Node.Target
+			found, ok, err := tree.Find(t.Context(), strings.Split(p[1:], "/"))
+			if err != nil || !ok || !cmp.Equal(found[len(found)-1], l) {
+				return nil, fmt.Errorf("find %s: %v, %v, %v", p, found, ok, err)
+			}
+			if l.Kind == manifest.Folder {
+				all[p], paths[l.Entry] = "/", p
+				below = append(below, l.Entry)
+			}
+		}
+		return below, lost
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return all
 }
 

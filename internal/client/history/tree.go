@@ -7,6 +7,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/client/edit"
+	"parsec/internal/client/list"
 	"parsec/internal/client/merge"
 	"parsec/internal/client/mirror"
 	"parsec/internal/client/store"
@@ -133,7 +134,7 @@ func (t *Tree) lookSome(ctx context.Context, asked []manifest.Child) (map[id.Ent
 	if len(ask) == 0 {
 		return all, nil
 	}
-	chains, err := t.chains(ctx, ask)
+	chains, earlier, err := t.chains(ctx, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -143,6 +144,9 @@ func (t *Tree) lookSome(ctx context.Context, asked []manifest.Child) (map[id.Ent
 			continue
 		}
 		if all[c.Entry], err = t.open(ctx, c, chain); err != nil {
+			return nil, err
+		}
+		if err := t.keepInline(ctx, c.Entry, all[c.Entry], earlier[c.Entry]); err != nil {
 			return nil, err
 		}
 	}
@@ -158,6 +162,31 @@ func (t *Tree) lookSome(ctx context.Context, asked []manifest.Child) (map[id.Ent
 		delete(t.known, e)
 	}
 	return all, nil
+}
+
+// keepInline remembers what a folder names that was changed since, where its
+// manifests say it without pages: who looks at a folder often lists it next.
+func (t *Tree) keepInline(ctx context.Context, e id.Entry, k known, chain []store.Version) error {
+	if k.hidden != nil || k.state.Node.Kind != manifest.Folder || len(chain) == 0 {
+		return nil
+	}
+	children, err := t.children(ctx, chain, noPages{})
+	if err == nil {
+		t.keep([]id.Entry{e}, map[id.Entry]*folder{e: newFolder(children)})
+	} else if !mirror.Confined(err) {
+		return err
+	}
+	return nil
+}
+
+// noPages has no pages.
+type noPages struct{}
+
+var _ list.Reader = noPages{}
+
+// ReadPages implements [list.Reader].
+func (noPages) ReadPages(context.Context, []manifest.Ref) ([][]byte, error) {
+	return nil, fault.Errorf(fault.NotFound, "read pages: they are not to be fetched")
 }
 
 // open opens the manifest that an entry had.
@@ -222,7 +251,7 @@ func (t *Tree) load(ctx context.Context, wanted []id.Entry) (map[id.Entry]*folde
 		return nil, err
 	}
 	for _, e := range changed {
-		children, err := t.children(ctx, chains[e])
+		children, err := t.children(ctx, chains[e], t.mirror.Pages())
 		if err != nil && !mirror.Confined(err) {
 			return nil, err
 		}
@@ -248,7 +277,7 @@ func (t *Tree) present(ctx context.Context, e id.Entry) (tree.Children, bool, er
 
 // children returns what a folder with a chain names. Content that cannot be used
 // changes nothing.
-func (t *Tree) children(ctx context.Context, chain []store.Version) (tree.Children, error) {
+func (t *Tree) children(ctx context.Context, chain []store.Version, pages list.Reader) (tree.Children, error) {
 	if len(chain) == 0 || chain[len(chain)-1].Gone {
 		return nil, nil
 	}
@@ -263,7 +292,7 @@ func (t *Tree) children(ctx context.Context, chain []store.Version) (tree.Childr
 			versions[i].Body = &b
 		}
 	}
-	f, err := tree.Load(ctx, versions, t.mirror.Pages())
+	f, err := tree.Load(ctx, versions, pages)
 	if err != nil {
 		return nil, err
 	}
@@ -303,7 +332,15 @@ func (t *Tree) Children(ctx context.Context, e id.Entry) ([]manifest.Child, erro
 	if err != nil {
 		return nil, err
 	}
-	return t.shown(ctx, e, f, f.children)
+	all, err := t.shown(ctx, e, f, f.children)
+	if err != nil {
+		return nil, err
+	}
+	children := make([]manifest.Child, len(all))
+	for i, l := range all {
+		children[i] = l.Child
+	}
+	return children, nil
 }
 
 // Child implements [basecache.Base].
@@ -321,7 +358,7 @@ func (t *Tree) Child(ctx context.Context, e id.Entry, name string) (manifest.Chi
 }
 
 // shown returns those of a folder's children that have their place there.
-func (t *Tree) shown(ctx context.Context, e id.Entry, f *folder, children []manifest.Child) ([]manifest.Child, error) {
+func (t *Tree) shown(ctx context.Context, e id.Entry, f *folder, children []manifest.Child) ([]Listed, error) {
 	all, err := t.look(ctx, children)
 	if err != nil {
 		return nil, err
@@ -330,14 +367,14 @@ func (t *Tree) shown(ctx context.Context, e id.Entry, f *folder, children []mani
 	if err != nil {
 		return nil, err
 	}
-	out := make([]manifest.Child, 0, len(children))
+	out := make([]Listed, 0, len(children))
 	for i, c := range children {
 		first, twice := f.twice[c.Entry]
 		if k := all[i]; k.hidden != nil || k.state.Node.Kind != c.Kind || c.Entry == t.Root() || twice && first != c.Name {
 			continue
 		}
 		if all[i].parent == e || t.stands(c, e, own[all[i].parent]) {
-			out = append(out, c)
+			out = append(out, Listed{c, all[i].state.Node})
 		}
 	}
 	return out, nil

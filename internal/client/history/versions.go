@@ -176,17 +176,17 @@ func (l *log) versions(ctx context.Context, entries []id.Entry) (map[id.Entry][]
 
 // chains returns the chains that entries had, with their manifests. That of an
 // entry which was not there is empty, and the last version of one that was gone
-// says so.
-func (t *Tree) chains(ctx context.Context, entries []id.Entry) (map[id.Entry][]store.Version, error) {
+// says so. Those of entries that were changed since are returned once more.
+func (t *Tree) chains(ctx context.Context, entries []id.Entry) (all, earlier map[id.Entry][]store.Version, err error) {
 	same, changed, err := t.split(ctx, entries)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	present, err := t.mirror.Chains(ctx, same)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	all := make(map[id.Entry][]store.Version, len(entries))
+	all = make(map[id.Entry][]store.Version, len(entries))
 	for i, e := range same {
 		if n := len(present[i]); n > 0 && present[i][n-1].Index > t.at {
 			changed = append(changed, e) // just now
@@ -194,11 +194,11 @@ func (t *Tree) chains(ctx context.Context, entries []id.Entry) (map[id.Entry][]s
 		}
 		all[e] = present[i]
 	}
-	earlier, err := t.earlier(ctx, changed)
+	earlier, err = t.earlier(ctx, changed)
 	for e, chain := range earlier {
 		all[e] = chain
 	}
-	return all, err
+	return all, earlier, err
 }
 
 // split tells entries that are still as they were from those that were changed
