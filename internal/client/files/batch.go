@@ -1,6 +1,7 @@
 package files
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -47,7 +48,12 @@ type write struct {
 	replaced Entry
 	body     manifest.Body
 	modified int64
-	blocks   []id.Block
+	// created is when the entry was made; 0 for now.
+	created int64
+	// revives is the newest version of an entry that is gone and comes back, 0 for
+	// something new.
+	revives uint64
+	blocks  []id.Block
 }
 
 // newWrite returns the beginning of a change: a new version of what is at a
@@ -128,23 +134,27 @@ func (b *batch) add(ctx context.Context, writes []*write) error {
 
 func (b *batch) put(w *write) {
 	if b.edit.Blocks == nil {
-		b.edit.Blocks, b.edit.Modified = map[id.Entry][]id.Block{}, map[id.Entry]int64{}
+		b.edit.Blocks = map[id.Entry][]id.Block{}
 	}
 	if b.writes == 0 {
 		b.since = time.Now()
 	}
-	node := edit.NodeOf(manifest.Manifest{Kind: kindOf(w.body), Created: b.tree.now(), Modified: w.modified}, w.body)
+	node := edit.NodeOf(manifest.Manifest{Kind: kindOf(w.body), Created: cmp.Or(w.created, b.tree.now()), Modified: w.modified}, w.body)
 	at := merge.Place{Folder: w.folder, Name: w.name}
 	b.writes++
 	b.blocks += len(w.blocks)
 	b.bytes += manifestSize(w.body)
 	if node.Kind == manifest.Folder {
-		b.edit.Modified[w.entry] = w.modified
+		b.keepTime(w.entry, w.modified)
 	} else {
 		b.files++
 	}
 	b.edit.Blocks[w.entry] = w.blocks // for a write, should it become a copy
 	old := w.replaced
+	if w.revives > 0 {
+		b.edit.Ops = append(b.edit.Ops, merge.Write{Entry: w.entry, Seen: merge.Seen{Version: w.revives, Place: at}, Now: node, Copy: id.New[id.Entry]()})
+		return
+	}
 	if old.ID.IsZero() {
 		b.edit.Ops = append(b.edit.Ops, merge.Create{Entry: w.entry, At: at, Node: node})
 		return
@@ -157,6 +167,14 @@ func (b *batch) put(w *write) {
 		return
 	}
 	b.edit.Ops = append(b.edit.Ops, merge.Remove{Entry: old.ID, Seen: seen}, merge.Create{Entry: w.entry, At: at, Node: node})
+}
+
+// keepTime has a folder keep its time, although something is made in it.
+func (b *batch) keepTime(folder id.Entry, modified int64) {
+	if b.edit.Modified == nil {
+		b.edit.Modified = map[id.Entry]int64{}
+	}
+	b.edit.Modified[folder] = modified
 }
 
 // manifestSize returns about how long a sealed manifest is.

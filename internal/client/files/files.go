@@ -18,6 +18,7 @@ import (
 	"parsec/internal/base/id"
 	"parsec/internal/client/edit"
 	"parsec/internal/client/filesystem"
+	"parsec/internal/client/history"
 	"parsec/internal/client/merge"
 	"parsec/internal/client/mirror"
 	"parsec/internal/client/session"
@@ -39,6 +40,9 @@ type Tree struct {
 	CommitSize, CommitBlocks int
 	// hidden are the entries that listings have left out.
 	hidden map[id.Entry]bool
+	// then is the tree as it was, which is shown instead of the newest one; nil
+	// for that.
+	then *history.Tree
 }
 
 // Open opens the tree of the workspace with a name or id, and pulls it.
@@ -137,6 +141,9 @@ func (t *Tree) Stat(ctx context.Context, p string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
+	if t.then != nil {
+		return t.statThen(ctx, names)
+	}
 	place, err := t.walk(ctx, names)
 	if err != nil {
 		return Entry{}, err
@@ -230,6 +237,9 @@ func (t *Tree) List(ctx context.Context, folder Entry) ([]Entry, error) {
 	if folder.Kind != manifest.Folder {
 		return []Entry{folder}, nil
 	}
+	if t.then != nil {
+		return t.listThen(ctx, folder)
+	}
 	places, err := t.children(ctx, place{folder.Path, folder.ID, folder.Kind})
 	if err != nil {
 		return nil, err
@@ -297,12 +307,7 @@ func (t *Tree) children(ctx context.Context, folder place) ([]place, error) {
 // Author returns who signed the newest version of an entry, as e-mail address and
 // device; "" where nobody did.
 func (t *Tree) Author(_ context.Context, e Entry) (string, error) {
-	s := t.ws.Session()
-	d, ok := s.Organization().Device(e.Version.Author)
-	if !ok {
-		return "", nil
-	}
-	return strings.TrimSpace(s.EmailOf(d.User) + " " + s.Label(d.ID)), nil
+	return t.ws.Session().AuthorOf(e.Version.Author), nil
 }
 
 // pathOf returns the path of an entry, and false where it has none any more.

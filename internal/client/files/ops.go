@@ -60,7 +60,13 @@ func (t *Tree) Copy(ctx context.Context, from, into Entry, name string, o CopyOp
 	if below, err := t.below(ctx, into.ID, from.ID); err != nil || below {
 		return either(err, fault.Errorf(fault.Usage, "copy %s: its destination lies in it", t.address(from.Path)))
 	}
-	c := &copier{tree: t, update: o.Update, batch: &batch{tree: t, tally: o.tally()}}
+	return t.CopyFrom(ctx, t, from, into, name, o)
+}
+
+// CopyFrom does what [Tree.Copy] does with an entry of the workspace as another
+// tree shows it, such as one of [Tree.At].
+func (t *Tree) CopyFrom(ctx context.Context, source *Tree, from, into Entry, name string, o CopyOptions) error {
+	c := &copier{tree: t, source: source, update: o.Update, batch: &batch{tree: t, tally: o.tally()}}
 	there, err := t.byName(ctx, into)
 	if err != nil {
 		return err
@@ -76,9 +82,10 @@ func (t *Tree) Copy(ctx context.Context, from, into Entry, name string, o CopyOp
 
 // copier is a copy within one workspace at work.
 type copier struct {
-	tree   *Tree
-	update bool
-	batch  *batch
+	// tree is what is copied into, and source shows what is copied.
+	tree, source *Tree
+	update       bool
+	batch        *batch
 }
 
 func (c *copier) add(ctx context.Context, from Entry, name string, to target) error {
@@ -104,7 +111,7 @@ func (c *copier) add(ctx context.Context, from Entry, name string, to target) er
 			return err
 		}
 	}
-	children, err := c.tree.List(ctx, from)
+	children, err := c.source.List(ctx, from)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,9 @@ import (
 // whole tree: whose manifests cannot be used, which are named more than once,
 // or which a listing has left out.
 func (t *Tree) Hidden(ctx context.Context) (int, error) {
+	if t.then != nil {
+		return 0, nil // what was hidden then may long be mended
+	}
 	hidden, err := t.Mirror.Hidden(ctx)
 	if err != nil {
 		return 0, err

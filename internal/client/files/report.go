@@ -42,18 +42,26 @@ func (t *tally) Skipped(path string, err error) {
 	t.Progress.Skipped(path, err)
 }
 
-// err says how many entries were left out, if any.
+// err says how many entries were left out of a copy, if any.
 func (t *tally) err() error {
+	err := t.left("copied")
+	if t.skipped > 1 {
+		err = fault.WithHint(err, "run the command again with --update to copy only those")
+	}
+	return err
+}
+
+// left says how many entries were left out, if any, and what was not done to them.
+func (t *tally) left(done string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch t.skipped {
 	case 0:
 		return nil
 	case 1:
-		return fault.Errorf(fault.KindOf(t.first), "1 entry was not copied: %w", t.first)
+		return fault.Errorf(fault.KindOf(t.first), "1 entry was not %s: %w", done, t.first)
 	}
-	return fault.WithHint(fault.Errorf(fault.KindOf(t.first), "%d entries were not copied, among them: %w", t.skipped, t.first),
-		"run the command again with --update to copy only those")
+	return fault.Errorf(fault.KindOf(t.first), "%d entries were not %s, among them: %w", t.skipped, done, t.first)
 }
 
 // Silent is a [Progress] that nobody watches.

@@ -328,11 +328,7 @@ func (t *Tree) folder(ctx context.Context, e id.Entry) (*folder, error) {
 
 // Children implements [basecache.Base]. What cannot be shown is left out.
 func (t *Tree) Children(ctx context.Context, e id.Entry) ([]manifest.Child, error) {
-	f, err := t.folder(ctx, e)
-	if err != nil {
-		return nil, err
-	}
-	all, err := t.shown(ctx, e, f, f.children)
+	all, err := t.List(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -374,7 +370,7 @@ func (t *Tree) shown(ctx context.Context, e id.Entry, f *folder, children []mani
 			continue
 		}
 		if all[i].parent == e || t.stands(c, e, own[all[i].parent]) {
-			out = append(out, Listed{c, all[i].state.Node})
+			out = append(out, listed(c, all[i]))
 		}
 	}
 	return out, nil

@@ -12,6 +12,13 @@ import (
 type Listed struct {
 	manifest.Child
 	Node merge.Node
+	// Version is the entry's version then, and Author who wrote it.
+	Version uint64
+	Author  id.Device
+}
+
+func listed(c manifest.Child, k known) Listed {
+	return Listed{c, k.state.Node, k.state.Version, k.author}
 }
 
 // Find returns what stood at a path, given by its names, and the folders above it,
@@ -22,7 +29,7 @@ func (t *Tree) Find(ctx context.Context, names []string) ([]Listed, bool, error)
 	if err != nil {
 		return nil, false, err
 	}
-	all := []Listed{{manifest.Child{Entry: t.Root(), Kind: manifest.Folder}, root.state.Node}}
+	all := []Listed{listed(manifest.Child{Entry: t.Root(), Kind: manifest.Folder}, root)}
 	for _, name := range names {
 		above := all[len(all)-1]
 		if above.Kind != manifest.Folder {
@@ -43,6 +50,15 @@ func (t *Tree) Find(ctx context.Context, names []string) ([]Listed, bool, error)
 		all = append(all, here[0])
 	}
 	return all, true, nil
+}
+
+// List returns what a folder showed, by name.
+func (t *Tree) List(ctx context.Context, e id.Entry) ([]Listed, error) {
+	f, err := t.folder(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return t.shown(ctx, e, f, f.children)
 }
 
 // How much a walk looks at together.
