@@ -41,10 +41,12 @@ type studio struct {
 	args []string
 	// database is the URL of a PostgreSQL database; empty for an embedded one.
 	database string
-	server   *process
-	kit      *verifytest.Kit
-	w        *verifytest.Workspace
-	writers  []*verifytest.Device
+	// name is the organization's; empty for the usual one.
+	name    string
+	server  *process
+	kit     *verifytest.Kit
+	w       *verifytest.Workspace
+	writers []*verifytest.Device
 
 	mu sync.Mutex // guards all, and the kit
 	// all is what was sent.
@@ -91,16 +93,22 @@ func (s *studio) dial(d *verifytest.Device) *servertest.Client {
 	return c
 }
 
+// token is the operator's.
+func (s *studio) token() string {
+	s.t.Helper()
+	token, err := os.ReadFile(filepath.Join(s.dir, defaultData, tokenFile))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(token))
+}
+
 // found makes the organization, a workspace, and those who write to it.
 func (s *studio) found(writers int) {
 	t, ctx := s.t, s.t.Context()
 	t.Helper()
-	s.kit = verifytest.New(t)
-	token, err := os.ReadFile(filepath.Join(s.dir, defaultData, tokenFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	created, err := servertest.DialAdmin(s.server.url, strings.TrimSpace(string(token))).Admin.
+	s.kit = verifytest.NewWith(t, verifytest.Config{Name: s.name})
+	created, err := servertest.DialAdmin(s.server.url, s.token()).Admin.
 		CreateOrganization(ctx, &parsecv1.CreateOrganizationRequest{Name: s.kit.Org.Name()})
 	if err != nil {
 		t.Fatal(err)

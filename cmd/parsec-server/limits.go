@@ -5,11 +5,12 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/server/blocks"
+	"parsec/internal/server/jobs"
 	"parsec/internal/server/rpc"
 )
 
 // limits is the table of the configuration file that bounds what callers get.
-// What is absent, or 0, is the default that package rpc or blocks names.
+// What is absent, or 0, is the default that package rpc, blocks or jobs names.
 type limits struct {
 	RequestTime  period `toml:"request_time"`
 	CommitTime   period `toml:"commit_time"`
@@ -19,6 +20,8 @@ type limits struct {
 	PollTime     period `toml:"poll_time"`
 	Beat         period `toml:"beat"`
 	StopTime     period `toml:"stop_time"`
+	JobLook      period `toml:"job_look"`
+	JobLease     period `toml:"job_lease"`
 
 	BodyMemory   byteSize `toml:"body_memory"`
 	OpenMemory   byteSize `toml:"open_memory"`
@@ -67,7 +70,7 @@ const leastOpenMemory = 3 << 20
 func (l limits) Validate() error {
 	for name, p := range map[string]period{
 		"request_time": l.RequestTime, "commit_time": l.CommitTime, "transfer_time": l.TransferTime, "stream_time": l.StreamTime,
-		"stall_time": l.StallTime, "poll_time": l.PollTime, "beat": l.Beat, "stop_time": l.StopTime,
+		"stall_time": l.StallTime, "poll_time": l.PollTime, "beat": l.Beat, "stop_time": l.StopTime, "job_look": l.JobLook, "job_lease": l.JobLease,
 	} {
 		if p != 0 && time.Duration(p) < time.Second {
 			return fault.Errorf(fault.Usage, "limits.%s: %s, want at least 1s", name, time.Duration(p))
@@ -108,6 +111,11 @@ func (l limits) bound(c *rpc.Config) {
 	c.OpenRate, c.OpenBurst = l.OpenRate, l.OpenBurst
 	c.TokenRate, c.TokenBurst = l.TokenRate, l.TokenBurst
 	c.Connections, c.Streams = l.Connections, l.Streams
+}
+
+// jobs returns how often what no request waits for is done.
+func (l limits) jobs() jobs.Config {
+	return jobs.Config{Look: time.Duration(l.JobLook), Lease: time.Duration(l.JobLease)}
 }
 
 // transfer returns the limits of the transfer of blocks.

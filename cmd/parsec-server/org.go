@@ -18,7 +18,7 @@ func orgCommand() *cobra.Command {
 		Args: cobra.ArbitraryArgs, RunE: cmdline.Group,
 	}
 	a.register(c)
-	c.AddCommand(orgCreate(&a), orgList(&a), orgStats(&a), orgSet(&a))
+	c.AddCommand(orgCreate(&a), orgList(&a), orgStats(&a), orgSet(&a), orgDelete(&a))
 	return c
 }
 
@@ -57,12 +57,17 @@ type organization struct {
 	ActiveUsersLimit *uint64 `json:"active_users_limit"`
 	StorageLimit     *uint64 `json:"storage_limit"`
 	Outsiders        bool    `json:"outsiders"`
+	// DeletingSince is null for one that stays.
+	DeletingSince *string `json:"deleting_since"`
+	// Problem is what last kept it from being deleted.
+	Problem string `json:"problem"`
 }
 
 func shown(o *parsecv1.Organization) organization {
 	s := organization{
 		Name: o.GetName(), CreatedAt: moment(o.GetCreated()), Expired: o.GetExpired(),
 		ActiveUsersLimit: positive(o.GetActiveUsersLimit()), StorageLimit: positive(o.GetStorageLimit()), Outsiders: o.GetOutsiders(),
+		DeletingSince: moment(o.GetDeleting()), Problem: o.GetProblem(),
 	}
 	if f := o.GetFingerprint(); len(f) > 0 {
 		text := fmt.Sprintf("%x", f)
@@ -81,6 +86,8 @@ func positive(n uint64) *uint64 {
 // state says in a word how far an organization is.
 func (o organization) state() string {
 	switch {
+	case o.DeletingSince != nil:
+		return "deleting"
 	case o.Expired:
 		return "expired"
 	case o.Fingerprint == nil:
@@ -122,7 +129,15 @@ func orgList(a *adminFlags) *cobra.Command {
 					limitText(s.StorageLimit, cmdline.Size), strconv.FormatBool(s.Outsiders),
 				})
 			}
-			return printed(c, a.json, all, rows)
+			if err := printed(c, a.json, all, rows); err != nil || a.json {
+				return err
+			}
+			for _, s := range all {
+				if s.Problem != "" {
+					fmt.Fprintf(c.OutOrStdout(), "%s: not gone yet: %s\n", s.Name, s.Problem)
+				}
+			}
+			return nil
 		},
 	}
 }

@@ -198,7 +198,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		return fault.WithHint(fault.Errorf(fault.Conflict, "listen on %s: %w", o.listen, err), "choose another address with --listen")
 	}
 	address := address(l.Addr(), how.pair != nil || how.acme != nil)
-	c := server.Config{PublicURL: strings.TrimSuffix(o.publicURL, "/"), Network: how.network, Transfer: o.limits.transfer(), Bus: bus, Stores: several}
+	c := server.Config{PublicURL: strings.TrimSuffix(o.publicURL, "/"), Network: how.network, Transfer: o.limits.transfer(), Jobs: o.limits.jobs(), Bus: bus, Stores: several}
 	if c.PublicURL == "" {
 		c.PublicURL = address
 	}

@@ -69,13 +69,19 @@ func New(store meta.Store, blobs blob.Store, log *slog.Logger, c Config) *Server
 	}
 	now, keep, hub := c.Network.Now, access.New(), events.NewSharedHub(c.Bus)
 	organizations, tokens := organization.New(store, keep, hub, now), admin.NewTokens(store, now)
+	c.Jobs.Now = now
+	work := []jobs.Job{jobs.Blocks(store, blobs, now), jobs.Invitations(store, now), jobs.Organizations(store, blobs, uploadTime(c.Network), now)}
+	if c.Stores != nil {
+		work = append(work, jobs.Repairs(c.Stores))
+	}
+	runner := jobs.New(store, log, c.Jobs, work...)
 	s := &Server{hub: hub, Server: rpc.New(rpc.Services{
 		Organizations: organizations,
 		Workspaces:    workspace.New(store, keep, hub, now),
 		Blocks:        blocks.New(store, blobs, keep, now, c.Transfer),
 		Invitations:   invitation.New(store, keep, hub, now),
 		Events:        hub,
-		Admin:         admin.NewAudited(admin.New(organizations, tokens, c.Stores, c.PublicURL), store, now),
+		Admin:         admin.NewAudited(admin.New(organizations, tokens, c.Stores, func() { runner.Wake(jobs.Deletion) }, c.PublicURL), store, now),
 		Operator:      tokens,
 		Ready:         stores{store, blobs},
 		Observer:      c.Observer,
@@ -83,14 +89,22 @@ func New(store meta.Store, blobs blob.Store, log *slog.Logger, c Config) *Server
 	if c.Stores != nil {
 		s.jobs = append(s.jobs, c.Stores.Run)
 	}
-	c.Jobs.Now = now
-	s.jobs = append(s.jobs, jobs.New(store, log, c.Jobs, jobs.Blocks(store, blobs, now), jobs.Invitations(store, now)).Run)
+	s.jobs = append(s.jobs, runner.Run)
 	if c.Bus != nil {
 		s.jobs = append(s.jobs,
 			func(ctx context.Context) error { return c.Bus.Run(ctx, hub.Receive) },
 			follow.New(store, hub, log, follow.Config{Every: c.Follow, Now: now}).Run)
 	}
 	return s
+}
+
+// uploadTime is longer than an upload takes from its beginning to its rows.
+func uploadTime(c rpc.Config) time.Duration {
+	most := c.TransferTime
+	if most == 0 {
+		most = 10 * time.Minute
+	}
+	return most + time.Minute
 }
 
 // Subscribers is how many devices and enrollments are told what happens.

@@ -126,8 +126,13 @@ type Organization struct {
 	ActiveUsersLimit uint64 `protobuf:"varint,5,opt,name=active_users_limit,json=activeUsersLimit,proto3" json:"active_users_limit,omitempty"`
 	StorageLimit     uint64 `protobuf:"varint,6,opt,name=storage_limit,json=storageLimit,proto3" json:"storage_limit,omitempty"`
 	Outsiders        bool   `protobuf:"varint,7,opt,name=outsiders,proto3" json:"outsiders,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Since when it is being deleted, in nanoseconds since the Unix epoch; 0 for
+	// one that stays.
+	Deleting int64 `protobuf:"varint,8,opt,name=deleting,proto3" json:"deleting,omitempty"`
+	// What last kept it from being deleted; empty for nothing.
+	Problem       string `protobuf:"bytes,9,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Organization) Reset() {
@@ -207,6 +212,20 @@ func (x *Organization) GetOutsiders() bool {
 		return x.Outsiders
 	}
 	return false
+}
+
+func (x *Organization) GetDeleting() int64 {
+	if x != nil {
+		return x.Deleting
+	}
+	return 0
+}
+
+func (x *Organization) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
 }
 
 type ListOrganizationsRequest struct {
@@ -570,6 +589,94 @@ func (x *SetOrganizationResponse) GetOrganization() *Organization {
 	return nil
 }
 
+type DeleteOrganizationRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteOrganizationRequest) Reset() {
+	*x = DeleteOrganizationRequest{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteOrganizationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteOrganizationRequest) ProtoMessage() {}
+
+func (x *DeleteOrganizationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteOrganizationRequest.ProtoReflect.Descriptor instead.
+func (*DeleteOrganizationRequest) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DeleteOrganizationRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type DeleteOrganizationResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Organization  *Organization          `protobuf:"bytes,1,opt,name=organization,proto3" json:"organization,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteOrganizationResponse) Reset() {
+	*x = DeleteOrganizationResponse{}
+	mi := &file_parsec_v1_admin_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteOrganizationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteOrganizationResponse) ProtoMessage() {}
+
+func (x *DeleteOrganizationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_admin_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteOrganizationResponse.ProtoReflect.Descriptor instead.
+func (*DeleteOrganizationResponse) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DeleteOrganizationResponse) GetOrganization() *Organization {
+	if x != nil {
+		return x.Organization
+	}
+	return nil
+}
+
 type ListUsersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Organization  string                 `protobuf:"bytes,1,opt,name=organization,proto3" json:"organization,omitempty"`
@@ -579,7 +686,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[9]
+	mi := &file_parsec_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +698,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[9]
+	mi := &file_parsec_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +711,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListUsersRequest) GetOrganization() string {
@@ -623,7 +730,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[10]
+	mi := &file_parsec_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -635,7 +742,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[10]
+	mi := &file_parsec_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -648,7 +755,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListUsersResponse) GetUsers() []*AdminUser {
@@ -674,7 +781,7 @@ type AdminUser struct {
 
 func (x *AdminUser) Reset() {
 	*x = AdminUser{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[11]
+	mi := &file_parsec_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +793,7 @@ func (x *AdminUser) String() string {
 func (*AdminUser) ProtoMessage() {}
 
 func (x *AdminUser) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[11]
+	mi := &file_parsec_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +806,7 @@ func (x *AdminUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminUser.ProtoReflect.Descriptor instead.
 func (*AdminUser) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AdminUser) GetUser() []byte {
@@ -755,7 +862,7 @@ type SetUserRequest struct {
 
 func (x *SetUserRequest) Reset() {
 	*x = SetUserRequest{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[12]
+	mi := &file_parsec_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +874,7 @@ func (x *SetUserRequest) String() string {
 func (*SetUserRequest) ProtoMessage() {}
 
 func (x *SetUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[12]
+	mi := &file_parsec_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +887,7 @@ func (x *SetUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUserRequest.ProtoReflect.Descriptor instead.
 func (*SetUserRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetUserRequest) GetOrganization() string {
@@ -812,7 +919,7 @@ type SetUserResponse struct {
 
 func (x *SetUserResponse) Reset() {
 	*x = SetUserResponse{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[13]
+	mi := &file_parsec_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +931,7 @@ func (x *SetUserResponse) String() string {
 func (*SetUserResponse) ProtoMessage() {}
 
 func (x *SetUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[13]
+	mi := &file_parsec_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +944,7 @@ func (x *SetUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUserResponse.ProtoReflect.Descriptor instead.
 func (*SetUserResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 type RotateTokenRequest struct {
@@ -850,7 +957,7 @@ type RotateTokenRequest struct {
 
 func (x *RotateTokenRequest) Reset() {
 	*x = RotateTokenRequest{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[14]
+	mi := &file_parsec_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +969,7 @@ func (x *RotateTokenRequest) String() string {
 func (*RotateTokenRequest) ProtoMessage() {}
 
 func (x *RotateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[14]
+	mi := &file_parsec_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +982,7 @@ func (x *RotateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateTokenRequest.ProtoReflect.Descriptor instead.
 func (*RotateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RotateTokenRequest) GetHash() []byte {
@@ -895,7 +1002,7 @@ type RotateTokenResponse struct {
 
 func (x *RotateTokenResponse) Reset() {
 	*x = RotateTokenResponse{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[15]
+	mi := &file_parsec_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +1014,7 @@ func (x *RotateTokenResponse) String() string {
 func (*RotateTokenResponse) ProtoMessage() {}
 
 func (x *RotateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[15]
+	mi := &file_parsec_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +1027,7 @@ func (x *RotateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateTokenResponse.ProtoReflect.Descriptor instead.
 func (*RotateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RotateTokenResponse) GetToken() []byte {
@@ -938,7 +1045,7 @@ type ListStoresRequest struct {
 
 func (x *ListStoresRequest) Reset() {
 	*x = ListStoresRequest{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[16]
+	mi := &file_parsec_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1057,7 @@ func (x *ListStoresRequest) String() string {
 func (*ListStoresRequest) ProtoMessage() {}
 
 func (x *ListStoresRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[16]
+	mi := &file_parsec_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +1070,7 @@ func (x *ListStoresRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStoresRequest.ProtoReflect.Descriptor instead.
 func (*ListStoresRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 type ListStoresResponse struct {
@@ -977,7 +1084,7 @@ type ListStoresResponse struct {
 
 func (x *ListStoresResponse) Reset() {
 	*x = ListStoresResponse{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[17]
+	mi := &file_parsec_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1096,7 @@ func (x *ListStoresResponse) String() string {
 func (*ListStoresResponse) ProtoMessage() {}
 
 func (x *ListStoresResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[17]
+	mi := &file_parsec_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1109,7 @@ func (x *ListStoresResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStoresResponse.ProtoReflect.Descriptor instead.
 func (*ListStoresResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListStoresResponse) GetStores() []*ObjectStore {
@@ -1044,7 +1151,7 @@ type ObjectStore struct {
 
 func (x *ObjectStore) Reset() {
 	*x = ObjectStore{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[18]
+	mi := &file_parsec_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1056,7 +1163,7 @@ func (x *ObjectStore) String() string {
 func (*ObjectStore) ProtoMessage() {}
 
 func (x *ObjectStore) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[18]
+	mi := &file_parsec_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1069,7 +1176,7 @@ func (x *ObjectStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectStore.ProtoReflect.Descriptor instead.
 func (*ObjectStore) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ObjectStore) GetName() string {
@@ -1167,7 +1274,7 @@ type StoreJob struct {
 
 func (x *StoreJob) Reset() {
 	*x = StoreJob{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[19]
+	mi := &file_parsec_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +1286,7 @@ func (x *StoreJob) String() string {
 func (*StoreJob) ProtoMessage() {}
 
 func (x *StoreJob) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[19]
+	mi := &file_parsec_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1192,7 +1299,7 @@ func (x *StoreJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreJob.ProtoReflect.Descriptor instead.
 func (*StoreJob) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StoreJob) GetKind() string {
@@ -1283,7 +1390,7 @@ type ScrubStoresRequest struct {
 
 func (x *ScrubStoresRequest) Reset() {
 	*x = ScrubStoresRequest{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[20]
+	mi := &file_parsec_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1402,7 @@ func (x *ScrubStoresRequest) String() string {
 func (*ScrubStoresRequest) ProtoMessage() {}
 
 func (x *ScrubStoresRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[20]
+	mi := &file_parsec_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1415,7 @@ func (x *ScrubStoresRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScrubStoresRequest.ProtoReflect.Descriptor instead.
 func (*ScrubStoresRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ScrubStoresRequest) GetRepair() bool {
@@ -1333,7 +1440,7 @@ type ScrubStoresResponse struct {
 
 func (x *ScrubStoresResponse) Reset() {
 	*x = ScrubStoresResponse{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[21]
+	mi := &file_parsec_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1452,7 @@ func (x *ScrubStoresResponse) String() string {
 func (*ScrubStoresResponse) ProtoMessage() {}
 
 func (x *ScrubStoresResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[21]
+	mi := &file_parsec_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1465,7 @@ func (x *ScrubStoresResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScrubStoresResponse.ProtoReflect.Descriptor instead.
 func (*ScrubStoresResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 type AddStoreRequest struct {
@@ -1371,7 +1478,7 @@ type AddStoreRequest struct {
 
 func (x *AddStoreRequest) Reset() {
 	*x = AddStoreRequest{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[22]
+	mi := &file_parsec_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1383,7 +1490,7 @@ func (x *AddStoreRequest) String() string {
 func (*AddStoreRequest) ProtoMessage() {}
 
 func (x *AddStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[22]
+	mi := &file_parsec_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1396,7 +1503,7 @@ func (x *AddStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddStoreRequest.ProtoReflect.Descriptor instead.
 func (*AddStoreRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AddStoreRequest) GetUrl() string {
@@ -1415,7 +1522,7 @@ type AddStoreResponse struct {
 
 func (x *AddStoreResponse) Reset() {
 	*x = AddStoreResponse{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[23]
+	mi := &file_parsec_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1534,7 @@ func (x *AddStoreResponse) String() string {
 func (*AddStoreResponse) ProtoMessage() {}
 
 func (x *AddStoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[23]
+	mi := &file_parsec_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1547,7 @@ func (x *AddStoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddStoreResponse.ProtoReflect.Descriptor instead.
 func (*AddStoreResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AddStoreResponse) GetName() string {
@@ -1464,7 +1571,7 @@ type DrainStoreRequest struct {
 
 func (x *DrainStoreRequest) Reset() {
 	*x = DrainStoreRequest{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[24]
+	mi := &file_parsec_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1583,7 @@ func (x *DrainStoreRequest) String() string {
 func (*DrainStoreRequest) ProtoMessage() {}
 
 func (x *DrainStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[24]
+	mi := &file_parsec_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1596,7 @@ func (x *DrainStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainStoreRequest.ProtoReflect.Descriptor instead.
 func (*DrainStoreRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DrainStoreRequest) GetUrl() string {
@@ -1522,7 +1629,7 @@ type DrainStoreResponse struct {
 
 func (x *DrainStoreResponse) Reset() {
 	*x = DrainStoreResponse{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[25]
+	mi := &file_parsec_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1534,7 +1641,7 @@ func (x *DrainStoreResponse) String() string {
 func (*DrainStoreResponse) ProtoMessage() {}
 
 func (x *DrainStoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[25]
+	mi := &file_parsec_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1547,7 +1654,7 @@ func (x *DrainStoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainStoreResponse.ProtoReflect.Descriptor instead.
 func (*DrainStoreResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DrainStoreResponse) GetName() string {
@@ -1569,7 +1676,7 @@ type ListDeedsRequest struct {
 
 func (x *ListDeedsRequest) Reset() {
 	*x = ListDeedsRequest{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[26]
+	mi := &file_parsec_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1581,7 +1688,7 @@ func (x *ListDeedsRequest) String() string {
 func (*ListDeedsRequest) ProtoMessage() {}
 
 func (x *ListDeedsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[26]
+	mi := &file_parsec_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1594,7 +1701,7 @@ func (x *ListDeedsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeedsRequest.ProtoReflect.Descriptor instead.
 func (*ListDeedsRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListDeedsRequest) GetSince() int64 {
@@ -1621,7 +1728,7 @@ type ListDeedsResponse struct {
 
 func (x *ListDeedsResponse) Reset() {
 	*x = ListDeedsResponse{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[27]
+	mi := &file_parsec_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1633,7 +1740,7 @@ func (x *ListDeedsResponse) String() string {
 func (*ListDeedsResponse) ProtoMessage() {}
 
 func (x *ListDeedsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[27]
+	mi := &file_parsec_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1646,7 +1753,7 @@ func (x *ListDeedsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeedsResponse.ProtoReflect.Descriptor instead.
 func (*ListDeedsResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListDeedsResponse) GetDeeds() []*Deed {
@@ -1676,7 +1783,7 @@ type Deed struct {
 
 func (x *Deed) Reset() {
 	*x = Deed{}
-	mi := &file_parsec_v1_admin_proto_msgTypes[28]
+	mi := &file_parsec_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1688,7 +1795,7 @@ func (x *Deed) String() string {
 func (*Deed) ProtoMessage() {}
 
 func (x *Deed) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_admin_proto_msgTypes[28]
+	mi := &file_parsec_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1701,7 +1808,7 @@ func (x *Deed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deed.ProtoReflect.Descriptor instead.
 func (*Deed) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_parsec_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Deed) GetNumber() int64 {
@@ -1761,7 +1868,7 @@ const file_parsec_v1_admin_proto_rawDesc = "" +
 	"\x19CreateOrganizationRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"A\n" +
 	"\x1aCreateOrganizationResponse\x12#\n" +
-	"\rbootstrap_url\x18\x01 \x01(\tR\fbootstrapUrl\"\xe9\x01\n" +
+	"\rbootstrap_url\x18\x01 \x01(\tR\fbootstrapUrl\"\x9f\x02\n" +
 	"\fOrganization\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\fR\vfingerprint\x12\x18\n" +
@@ -1769,7 +1876,9 @@ const file_parsec_v1_admin_proto_rawDesc = "" +
 	"\acreated\x18\x04 \x01(\x03R\acreated\x12,\n" +
 	"\x12active_users_limit\x18\x05 \x01(\x04R\x10activeUsersLimit\x12#\n" +
 	"\rstorage_limit\x18\x06 \x01(\x04R\fstorageLimit\x12\x1c\n" +
-	"\toutsiders\x18\a \x01(\bR\toutsiders\"\x1a\n" +
+	"\toutsiders\x18\a \x01(\bR\toutsiders\x12\x1a\n" +
+	"\bdeleting\x18\b \x01(\x03R\bdeleting\x12\x18\n" +
+	"\aproblem\x18\t \x01(\tR\aproblem\"\x1a\n" +
 	"\x18ListOrganizationsRequest\"Z\n" +
 	"\x19ListOrganizationsResponse\x12=\n" +
 	"\rorganizations\x18\x01 \x03(\v2\x17.parsec.v1.OrganizationR\rorganizations\".\n" +
@@ -1803,6 +1912,10 @@ const file_parsec_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\b_expired\"V\n" +
 	"\x17SetOrganizationResponse\x12;\n" +
+	"\forganization\x18\x01 \x01(\v2\x17.parsec.v1.OrganizationR\forganization\"/\n" +
+	"\x19DeleteOrganizationRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"Y\n" +
+	"\x1aDeleteOrganizationResponse\x12;\n" +
 	"\forganization\x18\x01 \x01(\v2\x17.parsec.v1.OrganizationR\forganization\"6\n" +
 	"\x10ListUsersRequest\x12\"\n" +
 	"\forganization\x18\x01 \x01(\tR\forganization\"?\n" +
@@ -1879,12 +1992,13 @@ const file_parsec_v1_admin_proto_rawDesc = "" +
 	"\x05token\x18\x04 \x01(\fR\x05token\x12\x12\n" +
 	"\x04what\x18\x05 \x01(\tR\x04what\x12\x18\n" +
 	"\asubject\x18\x06 \x01(\tR\asubject\x12\x18\n" +
-	"\aoutcome\x18\a \x01(\tR\aoutcome2\xd4\a\n" +
+	"\aoutcome\x18\a \x01(\tR\aoutcome2\xb7\b\n" +
 	"\fAdminService\x12a\n" +
 	"\x12CreateOrganization\x12$.parsec.v1.CreateOrganizationRequest\x1a%.parsec.v1.CreateOrganizationResponse\x12^\n" +
 	"\x11ListOrganizations\x12#.parsec.v1.ListOrganizationsRequest\x1a$.parsec.v1.ListOrganizationsResponse\x12^\n" +
 	"\x11OrganizationStats\x12#.parsec.v1.OrganizationStatsRequest\x1a$.parsec.v1.OrganizationStatsResponse\x12X\n" +
-	"\x0fSetOrganization\x12!.parsec.v1.SetOrganizationRequest\x1a\".parsec.v1.SetOrganizationResponse\x12F\n" +
+	"\x0fSetOrganization\x12!.parsec.v1.SetOrganizationRequest\x1a\".parsec.v1.SetOrganizationResponse\x12a\n" +
+	"\x12DeleteOrganization\x12$.parsec.v1.DeleteOrganizationRequest\x1a%.parsec.v1.DeleteOrganizationResponse\x12F\n" +
 	"\tListUsers\x12\x1b.parsec.v1.ListUsersRequest\x1a\x1c.parsec.v1.ListUsersResponse\x12@\n" +
 	"\aSetUser\x12\x19.parsec.v1.SetUserRequest\x1a\x1a.parsec.v1.SetUserResponse\x12L\n" +
 	"\vRotateToken\x12\x1d.parsec.v1.RotateTokenRequest\x1a\x1e.parsec.v1.RotateTokenResponse\x12F\n" +
@@ -1908,7 +2022,7 @@ func file_parsec_v1_admin_proto_rawDescGZIP() []byte {
 	return file_parsec_v1_admin_proto_rawDescData
 }
 
-var file_parsec_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_parsec_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_parsec_v1_admin_proto_goTypes = []any{
 	(*CreateOrganizationRequest)(nil),  // 0: parsec.v1.CreateOrganizationRequest
 	(*CreateOrganizationResponse)(nil), // 1: parsec.v1.CreateOrganizationResponse
@@ -1919,64 +2033,69 @@ var file_parsec_v1_admin_proto_goTypes = []any{
 	(*OrganizationStatsResponse)(nil),  // 6: parsec.v1.OrganizationStatsResponse
 	(*SetOrganizationRequest)(nil),     // 7: parsec.v1.SetOrganizationRequest
 	(*SetOrganizationResponse)(nil),    // 8: parsec.v1.SetOrganizationResponse
-	(*ListUsersRequest)(nil),           // 9: parsec.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),          // 10: parsec.v1.ListUsersResponse
-	(*AdminUser)(nil),                  // 11: parsec.v1.AdminUser
-	(*SetUserRequest)(nil),             // 12: parsec.v1.SetUserRequest
-	(*SetUserResponse)(nil),            // 13: parsec.v1.SetUserResponse
-	(*RotateTokenRequest)(nil),         // 14: parsec.v1.RotateTokenRequest
-	(*RotateTokenResponse)(nil),        // 15: parsec.v1.RotateTokenResponse
-	(*ListStoresRequest)(nil),          // 16: parsec.v1.ListStoresRequest
-	(*ListStoresResponse)(nil),         // 17: parsec.v1.ListStoresResponse
-	(*ObjectStore)(nil),                // 18: parsec.v1.ObjectStore
-	(*StoreJob)(nil),                   // 19: parsec.v1.StoreJob
-	(*ScrubStoresRequest)(nil),         // 20: parsec.v1.ScrubStoresRequest
-	(*ScrubStoresResponse)(nil),        // 21: parsec.v1.ScrubStoresResponse
-	(*AddStoreRequest)(nil),            // 22: parsec.v1.AddStoreRequest
-	(*AddStoreResponse)(nil),           // 23: parsec.v1.AddStoreResponse
-	(*DrainStoreRequest)(nil),          // 24: parsec.v1.DrainStoreRequest
-	(*DrainStoreResponse)(nil),         // 25: parsec.v1.DrainStoreResponse
-	(*ListDeedsRequest)(nil),           // 26: parsec.v1.ListDeedsRequest
-	(*ListDeedsResponse)(nil),          // 27: parsec.v1.ListDeedsResponse
-	(*Deed)(nil),                       // 28: parsec.v1.Deed
+	(*DeleteOrganizationRequest)(nil),  // 9: parsec.v1.DeleteOrganizationRequest
+	(*DeleteOrganizationResponse)(nil), // 10: parsec.v1.DeleteOrganizationResponse
+	(*ListUsersRequest)(nil),           // 11: parsec.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),          // 12: parsec.v1.ListUsersResponse
+	(*AdminUser)(nil),                  // 13: parsec.v1.AdminUser
+	(*SetUserRequest)(nil),             // 14: parsec.v1.SetUserRequest
+	(*SetUserResponse)(nil),            // 15: parsec.v1.SetUserResponse
+	(*RotateTokenRequest)(nil),         // 16: parsec.v1.RotateTokenRequest
+	(*RotateTokenResponse)(nil),        // 17: parsec.v1.RotateTokenResponse
+	(*ListStoresRequest)(nil),          // 18: parsec.v1.ListStoresRequest
+	(*ListStoresResponse)(nil),         // 19: parsec.v1.ListStoresResponse
+	(*ObjectStore)(nil),                // 20: parsec.v1.ObjectStore
+	(*StoreJob)(nil),                   // 21: parsec.v1.StoreJob
+	(*ScrubStoresRequest)(nil),         // 22: parsec.v1.ScrubStoresRequest
+	(*ScrubStoresResponse)(nil),        // 23: parsec.v1.ScrubStoresResponse
+	(*AddStoreRequest)(nil),            // 24: parsec.v1.AddStoreRequest
+	(*AddStoreResponse)(nil),           // 25: parsec.v1.AddStoreResponse
+	(*DrainStoreRequest)(nil),          // 26: parsec.v1.DrainStoreRequest
+	(*DrainStoreResponse)(nil),         // 27: parsec.v1.DrainStoreResponse
+	(*ListDeedsRequest)(nil),           // 28: parsec.v1.ListDeedsRequest
+	(*ListDeedsResponse)(nil),          // 29: parsec.v1.ListDeedsResponse
+	(*Deed)(nil),                       // 30: parsec.v1.Deed
 }
 var file_parsec_v1_admin_proto_depIdxs = []int32{
 	2,  // 0: parsec.v1.ListOrganizationsResponse.organizations:type_name -> parsec.v1.Organization
 	2,  // 1: parsec.v1.OrganizationStatsResponse.organization:type_name -> parsec.v1.Organization
 	2,  // 2: parsec.v1.SetOrganizationResponse.organization:type_name -> parsec.v1.Organization
-	11, // 3: parsec.v1.ListUsersResponse.users:type_name -> parsec.v1.AdminUser
-	18, // 4: parsec.v1.ListStoresResponse.stores:type_name -> parsec.v1.ObjectStore
-	19, // 5: parsec.v1.ListStoresResponse.jobs:type_name -> parsec.v1.StoreJob
-	28, // 6: parsec.v1.ListDeedsResponse.deeds:type_name -> parsec.v1.Deed
-	0,  // 7: parsec.v1.AdminService.CreateOrganization:input_type -> parsec.v1.CreateOrganizationRequest
-	3,  // 8: parsec.v1.AdminService.ListOrganizations:input_type -> parsec.v1.ListOrganizationsRequest
-	5,  // 9: parsec.v1.AdminService.OrganizationStats:input_type -> parsec.v1.OrganizationStatsRequest
-	7,  // 10: parsec.v1.AdminService.SetOrganization:input_type -> parsec.v1.SetOrganizationRequest
-	9,  // 11: parsec.v1.AdminService.ListUsers:input_type -> parsec.v1.ListUsersRequest
-	12, // 12: parsec.v1.AdminService.SetUser:input_type -> parsec.v1.SetUserRequest
-	14, // 13: parsec.v1.AdminService.RotateToken:input_type -> parsec.v1.RotateTokenRequest
-	26, // 14: parsec.v1.AdminService.ListDeeds:input_type -> parsec.v1.ListDeedsRequest
-	16, // 15: parsec.v1.AdminService.ListStores:input_type -> parsec.v1.ListStoresRequest
-	20, // 16: parsec.v1.AdminService.ScrubStores:input_type -> parsec.v1.ScrubStoresRequest
-	22, // 17: parsec.v1.AdminService.AddStore:input_type -> parsec.v1.AddStoreRequest
-	24, // 18: parsec.v1.AdminService.DrainStore:input_type -> parsec.v1.DrainStoreRequest
-	1,  // 19: parsec.v1.AdminService.CreateOrganization:output_type -> parsec.v1.CreateOrganizationResponse
-	4,  // 20: parsec.v1.AdminService.ListOrganizations:output_type -> parsec.v1.ListOrganizationsResponse
-	6,  // 21: parsec.v1.AdminService.OrganizationStats:output_type -> parsec.v1.OrganizationStatsResponse
-	8,  // 22: parsec.v1.AdminService.SetOrganization:output_type -> parsec.v1.SetOrganizationResponse
-	10, // 23: parsec.v1.AdminService.ListUsers:output_type -> parsec.v1.ListUsersResponse
-	13, // 24: parsec.v1.AdminService.SetUser:output_type -> parsec.v1.SetUserResponse
-	15, // 25: parsec.v1.AdminService.RotateToken:output_type -> parsec.v1.RotateTokenResponse
-	27, // 26: parsec.v1.AdminService.ListDeeds:output_type -> parsec.v1.ListDeedsResponse
-	17, // 27: parsec.v1.AdminService.ListStores:output_type -> parsec.v1.ListStoresResponse
-	21, // 28: parsec.v1.AdminService.ScrubStores:output_type -> parsec.v1.ScrubStoresResponse
-	23, // 29: parsec.v1.AdminService.AddStore:output_type -> parsec.v1.AddStoreResponse
-	25, // 30: parsec.v1.AdminService.DrainStore:output_type -> parsec.v1.DrainStoreResponse
-	19, // [19:31] is the sub-list for method output_type
-	7,  // [7:19] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	2,  // 3: parsec.v1.DeleteOrganizationResponse.organization:type_name -> parsec.v1.Organization
+	13, // 4: parsec.v1.ListUsersResponse.users:type_name -> parsec.v1.AdminUser
+	20, // 5: parsec.v1.ListStoresResponse.stores:type_name -> parsec.v1.ObjectStore
+	21, // 6: parsec.v1.ListStoresResponse.jobs:type_name -> parsec.v1.StoreJob
+	30, // 7: parsec.v1.ListDeedsResponse.deeds:type_name -> parsec.v1.Deed
+	0,  // 8: parsec.v1.AdminService.CreateOrganization:input_type -> parsec.v1.CreateOrganizationRequest
+	3,  // 9: parsec.v1.AdminService.ListOrganizations:input_type -> parsec.v1.ListOrganizationsRequest
+	5,  // 10: parsec.v1.AdminService.OrganizationStats:input_type -> parsec.v1.OrganizationStatsRequest
+	7,  // 11: parsec.v1.AdminService.SetOrganization:input_type -> parsec.v1.SetOrganizationRequest
+	9,  // 12: parsec.v1.AdminService.DeleteOrganization:input_type -> parsec.v1.DeleteOrganizationRequest
+	11, // 13: parsec.v1.AdminService.ListUsers:input_type -> parsec.v1.ListUsersRequest
+	14, // 14: parsec.v1.AdminService.SetUser:input_type -> parsec.v1.SetUserRequest
+	16, // 15: parsec.v1.AdminService.RotateToken:input_type -> parsec.v1.RotateTokenRequest
+	28, // 16: parsec.v1.AdminService.ListDeeds:input_type -> parsec.v1.ListDeedsRequest
+	18, // 17: parsec.v1.AdminService.ListStores:input_type -> parsec.v1.ListStoresRequest
+	22, // 18: parsec.v1.AdminService.ScrubStores:input_type -> parsec.v1.ScrubStoresRequest
+	24, // 19: parsec.v1.AdminService.AddStore:input_type -> parsec.v1.AddStoreRequest
+	26, // 20: parsec.v1.AdminService.DrainStore:input_type -> parsec.v1.DrainStoreRequest
+	1,  // 21: parsec.v1.AdminService.CreateOrganization:output_type -> parsec.v1.CreateOrganizationResponse
+	4,  // 22: parsec.v1.AdminService.ListOrganizations:output_type -> parsec.v1.ListOrganizationsResponse
+	6,  // 23: parsec.v1.AdminService.OrganizationStats:output_type -> parsec.v1.OrganizationStatsResponse
+	8,  // 24: parsec.v1.AdminService.SetOrganization:output_type -> parsec.v1.SetOrganizationResponse
+	10, // 25: parsec.v1.AdminService.DeleteOrganization:output_type -> parsec.v1.DeleteOrganizationResponse
+	12, // 26: parsec.v1.AdminService.ListUsers:output_type -> parsec.v1.ListUsersResponse
+	15, // 27: parsec.v1.AdminService.SetUser:output_type -> parsec.v1.SetUserResponse
+	17, // 28: parsec.v1.AdminService.RotateToken:output_type -> parsec.v1.RotateTokenResponse
+	29, // 29: parsec.v1.AdminService.ListDeeds:output_type -> parsec.v1.ListDeedsResponse
+	19, // 30: parsec.v1.AdminService.ListStores:output_type -> parsec.v1.ListStoresResponse
+	23, // 31: parsec.v1.AdminService.ScrubStores:output_type -> parsec.v1.ScrubStoresResponse
+	25, // 32: parsec.v1.AdminService.AddStore:output_type -> parsec.v1.AddStoreResponse
+	27, // 33: parsec.v1.AdminService.DrainStore:output_type -> parsec.v1.DrainStoreResponse
+	21, // [21:34] is the sub-list for method output_type
+	8,  // [8:21] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_parsec_v1_admin_proto_init() }
@@ -1991,7 +2110,7 @@ func file_parsec_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parsec_v1_admin_proto_rawDesc), len(file_parsec_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

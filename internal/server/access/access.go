@@ -186,11 +186,21 @@ func (k *Keeper) Lock(tx meta.Tx, key meta.OrganizationKey, how meta.Lock) (Orga
 }
 
 func (k *Keeper) opened(tx meta.Tx, row meta.Organization) (Organization, error) {
+	if row.Deleting > 0 {
+		return Organization{}, Deleted(row)
+	}
 	if row.Expired {
 		return Organization{}, fault.WithHint(fault.Errorf(fault.Frozen, "organization %s is suspended", row.Fingerprint), "ask the operator of the server")
 	}
 	state, err := k.Organization(tx, row)
 	return Organization{Row: row, State: state}, err
+}
+
+// Deleted refuses members of an organization that the operator has deleted,
+// while what it had is being removed. Behind that it is not found.
+func Deleted(row meta.Organization) error {
+	return fault.WithHint(fault.Errorf(fault.NotFound, "organization %s was deleted from this server", row.Fingerprint),
+		"ask the operator of the server why; what this device holds stays on it")
 }
 
 // Caller returns the caller's organization, if the caller is still in it.

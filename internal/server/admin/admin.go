@@ -21,13 +21,15 @@ type API struct {
 	organizations *organization.Service
 	tokens        Tokens
 	stores        *redundant.Store
+	deleted       func()
 	publicURL     string
 }
 
 // New returns the API. Links lead to publicURL, without a trailing slash. stores
-// is nil where there is one store, as it is.
-func New(organizations *organization.Service, tokens Tokens, stores *redundant.Store, publicURL string) *API {
-	return &API{organizations, tokens, stores, publicURL}
+// is nil where there is one store, as it is. deleted is called when an
+// organization is to be removed.
+func New(organizations *organization.Service, tokens Tokens, stores *redundant.Store, deleted func(), publicURL string) *API {
+	return &API{organizations, tokens, stores, deleted, publicURL}
 }
 
 // RotateToken replaces the caller's token.
@@ -69,6 +71,7 @@ func wire(o meta.Organization) *parsecv1.Organization {
 	m := &parsecv1.Organization{
 		Name: o.Name, Expired: o.Expired, Created: o.Created,
 		ActiveUsersLimit: o.Limits.ActiveUsers, StorageLimit: o.Limits.Storage, Outsiders: o.Limits.Outsiders,
+		Deleting: o.Deleting, Problem: o.Problem,
 	}
 	if o.Fingerprint != (id.Fingerprint{}) {
 		m.Fingerprint = o.Fingerprint[:]
@@ -99,6 +102,16 @@ func (a *API) SetOrganization(ctx context.Context, q *parsecv1.SetOrganizationRe
 		return nil, err
 	}
 	return &parsecv1.SetOrganizationResponse{Organization: wire(row)}, nil
+}
+
+// DeleteOrganization begins to delete an organization.
+func (a *API) DeleteOrganization(ctx context.Context, q *parsecv1.DeleteOrganizationRequest) (*parsecv1.DeleteOrganizationResponse, error) {
+	row, err := a.organizations.Delete(ctx, q.GetName())
+	if err != nil {
+		return nil, err
+	}
+	a.deleted()
+	return &parsecv1.DeleteOrganizationResponse{Organization: wire(row)}, nil
 }
 
 // ListUsers lists the users of an organization in the order of adding.

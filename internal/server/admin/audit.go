@@ -95,6 +95,11 @@ func (a *Audited) SetOrganization(ctx context.Context, q *parsecv1.SetOrganizati
 	return audited(ctx, a, "set organization", q.GetName()+settings(q), q, a.API.SetOrganization)
 }
 
+// DeleteOrganization is in the trail. The end of the work has an entry too.
+func (a *Audited) DeleteOrganization(ctx context.Context, q *parsecv1.DeleteOrganizationRequest) (*parsecv1.DeleteOrganizationResponse, error) {
+	return audited(ctx, a, "delete organization", q.GetName(), q, a.API.DeleteOrganization)
+}
+
 // SetUser is in the trail.
 func (a *Audited) SetUser(ctx context.Context, q *parsecv1.SetUserRequest) (*parsecv1.SetUserResponse, error) {
 	what := "unfreeze user"

@@ -52,6 +52,11 @@ func Invitations(store meta.Store, now func() time.Time) Job {
 	}}
 }
 
+// Repairs mends what stores lack of what they should hold.
+func Repairs(stores interface{ Mend(context.Context) error }) Job {
+	return Job{Name: "repairs", Run: stores.Mend}
+}
+
 // collector collects what uploads left behind.
 type collector struct {
 	store meta.Store

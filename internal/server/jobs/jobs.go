@@ -1,5 +1,5 @@
-// Package jobs does what no request asks for: it collects what uploads and
-// invitations left behind.
+// Package jobs does what no request waits for: it collects what uploads and
+// invitations left behind, and removes what the operator deleted.
 //
 // Of several processes over one database one does a job at a time. It has a
 // lease in the database, which it prolongs while it works; the lease of a
@@ -26,7 +26,7 @@ import (
 type Job struct {
 	// Name is unique, and the same in all processes.
 	Name string
-	// Every is how long after it was done it is due again.
+	// Every is how long after it was done it is due again; 0 for at each look.
 	Every time.Duration
 	// Run does it. It is called again where it failed.
 	Run func(ctx context.Context) error
@@ -34,7 +34,7 @@ type Job struct {
 
 // Config is how a runner works. A zero field means the default beside it.
 type Config struct {
-	// Look is the time between two looks for what is due; default 1 min.
+	// Look is the time between two looks for what is due; default 30 s.
 	Look time.Duration
 	// Lease is how long the others wait for a process that does not prolong
 	// its lease; default 2 min.
@@ -58,12 +58,13 @@ type Runner struct {
 	jobs  []Job
 	cfg   Config
 	me    id.Process
+	wake  map[string]chan struct{} // by the name of a job
 }
 
 // New returns a runner over a store, which is a process of its own to others.
 func New(store meta.Store, log *slog.Logger, c Config, jobs ...Job) *Runner {
 	if c.Look == 0 {
-		c.Look = time.Minute
+		c.Look = 30 * time.Second
 	}
 	if c.Lease == 0 {
 		c.Lease = 2 * time.Minute
@@ -71,7 +72,20 @@ func New(store meta.Store, log *slog.Logger, c Config, jobs ...Job) *Runner {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Runner{store: store, log: log, jobs: jobs, cfg: c, me: id.New[id.Process]()}
+	r := &Runner{store: store, log: log, jobs: jobs, cfg: c, me: id.New[id.Process](), wake: make(map[string]chan struct{})}
+	for _, j := range jobs {
+		r.wake[j.Name] = make(chan struct{}, 1)
+	}
+	return r
+}
+
+// Wake has a job looked at now. Where another process is at it, that goes on,
+// and this one looks again in time.
+func (r *Runner) Wake(job string) {
+	select {
+	case r.wake[job] <- struct{}{}:
+	default: // it is to be looked at already
+	}
 }
 
 // Run does what is due until the context ends. It fails in no way; a job that
@@ -88,6 +102,7 @@ func (r *Runner) Run(ctx context.Context) error {
 				case <-ctx.Done():
 					return nil
 				case <-look.C:
+				case <-r.wake[j.Name]:
 				}
 				err := r.do(ctx, j)
 				if err != nil && !failing && ctx.Err() == nil {

@@ -106,4 +106,5 @@ type Tx interface {
 	ObjectStores() ObjectStores
 	Turns() Turns
 	Leftovers() Leftovers
+	Deletions() Deletions
 }

@@ -31,6 +31,12 @@ type Organization struct {
 	Created, Updated int64
 	// Expired says that the operator has suspended the organization.
 	Expired bool
+	// Deleting is since when the operator has it removed with all that it has,
+	// in nanoseconds since the Unix epoch; 0 for one that stays. It is never
+	// taken back.
+	Deleting int64
+	// Problem is what last kept it from being removed; "" for nothing.
+	Problem string
 	// Frozen is how many of its users are frozen. The store counts, and
 	// neither Create nor Update changes it.
 	Frozen uint64

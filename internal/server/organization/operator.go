@@ -27,6 +27,9 @@ func (s *Service) Create(ctx context.Context, name string) (id.Token, error) {
 			Limits: meta.Limits{Outsiders: true},
 		})
 		if fault.Is(err, fault.Conflict) {
+			if row, err := tx.Organizations().ByName(name); err == nil && row.Deleting > 0 {
+				return going(row)
+			}
 			return fault.WithHint(fault.Errorf(fault.Conflict, "organization %q exists", name), "choose another name")
 		}
 		return err
@@ -75,6 +78,48 @@ func byName(tx meta.Tx, name string) (meta.Organization, error) {
 	return row, err
 }
 
+// going refuses to do something with an organization that is being deleted.
+func going(row meta.Organization) error {
+	return fault.WithHint(fault.Errorf(fault.Conflict, "organization %q is being deleted", row.Name),
+		"`parsec-server org list` says what it waits for; the name is free once the organization is no longer listed")
+}
+
+// lockNamed returns the row of an organization that stays, locked exclusively.
+func lockNamed(tx meta.Tx, name string) (meta.Organization, error) {
+	row, err := byName(tx, name)
+	if err != nil {
+		return row, err
+	}
+	if row, err = tx.Organizations().Lock(row.Key, meta.Exclusive); err == nil && row.Deleting > 0 {
+		err = going(row)
+	}
+	return row, err
+}
+
+// Delete begins to remove an organization with all that it has, for ever. Its
+// members are refused, and what their devices have under way ends, at once;
+// everything else is done by and by, by a job. To delete one again is no
+// failure.
+func (s *Service) Delete(ctx context.Context, name string) (row meta.Organization, err error) {
+	err = s.store.Write(ctx, func(tx meta.Tx) error {
+		if row, err = byName(tx, name); err != nil {
+			return err
+		}
+		if row, err = tx.Organizations().Lock(row.Key, meta.Exclusive); err != nil {
+			return err
+		}
+		if row.Deleting == 0 {
+			row.Deleting = s.now().UnixNano()
+		}
+		row.Updated, row.Problem = s.now().UnixNano(), "" // what it was it may not be any more
+		return tx.Organizations().Update(row)
+	})
+	if err == nil {
+		s.hub.Publish(events.Topic{Organization: row.Fingerprint, Kind: events.Access}, 0)
+	}
+	return row, err
+}
+
 // Settings are what the operator changes; nil leaves a setting as it is.
 type Settings struct {
 	ActiveUsers, Storage *uint64
@@ -84,10 +129,7 @@ type Settings struct {
 // Set changes an organization's settings and returns its row.
 func (s *Service) Set(ctx context.Context, name string, settings Settings) (row meta.Organization, err error) {
 	err = s.store.Write(ctx, func(tx meta.Tx) error {
-		if row, err = byName(tx, name); err != nil {
-			return err
-		}
-		if row, err = tx.Organizations().Lock(row.Key, meta.Exclusive); err != nil {
+		if row, err = lockNamed(tx, name); err != nil {
 			return err
 		}
 		set(&row.Limits.ActiveUsers, settings.ActiveUsers)
@@ -109,11 +151,8 @@ func (s *Service) Set(ctx context.Context, name string, settings Settings) (row 
 func (s *Service) Freeze(ctx context.Context, name, email string, frozen bool) error {
 	var t events.Topic
 	err := s.store.Write(ctx, func(tx meta.Tx) error {
-		row, err := byName(tx, name)
+		row, err := lockNamed(tx, name)
 		if err != nil {
-			return err
-		}
-		if row, err = tx.Organizations().Lock(row.Key, meta.Exclusive); err != nil {
 			return err
 		}
 		user, err := tx.Users().ByEmail(row.Key, email)
@@ -164,6 +203,9 @@ func (s *Service) People(ctx context.Context, name string) (people []Person, err
 	err = s.store.Read(ctx, func(tx meta.Tx) error {
 		people = nil
 		row, err := byName(tx, name)
+		if err == nil && row.Deleting > 0 {
+			err = going(row)
+		}
 		if err != nil || row.Position.Index == 0 {
 			return err
 		}

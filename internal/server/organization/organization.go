@@ -146,6 +146,8 @@ func (s *Service) lockUnused(tx meta.Tx, token id.Token, name string, f id.Finge
 	switch {
 	case row.Bootstrap != sha256.Sum256(token[:]), row.Position.Index > 0 && row.Fingerprint != f:
 		return row, unknown
+	case row.Deleting > 0:
+		return row, unknown
 	case row.Expired:
 		return row, fault.WithHint(fault.Errorf(fault.Frozen, "the organization is suspended"), "ask the operator of the server")
 	}

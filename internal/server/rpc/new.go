@@ -122,7 +122,7 @@ func endpoints(c Config) map[string]endpoint {
 	for _, admin := range []string{
 		parsecv1connect.AdminServiceCreateOrganizationProcedure, parsecv1connect.AdminServiceListOrganizationsProcedure,
 		parsecv1connect.AdminServiceOrganizationStatsProcedure, parsecv1connect.AdminServiceSetOrganizationProcedure,
-		parsecv1connect.AdminServiceListUsersProcedure, parsecv1connect.AdminServiceSetUserProcedure,
+		parsecv1connect.AdminServiceListUsersProcedure, parsecv1connect.AdminServiceDeleteOrganizationProcedure, parsecv1connect.AdminServiceSetUserProcedure,
 		parsecv1connect.AdminServiceRotateTokenProcedure, parsecv1connect.AdminServiceListDeedsProcedure,
 	} {
 		all[admin] = endpoint{operatorProof, smallBody, c.RequestTime}

@@ -41,6 +41,9 @@ const (
 	// AdminServiceSetOrganizationProcedure is the procedure name of the AdminService's SetOrganization
 	// RPC.
 	AdminServiceSetOrganizationProcedure = "/parsec.v1.AdminService/SetOrganization"
+	// AdminServiceDeleteOrganizationProcedure is the procedure name of the AdminService's
+	// DeleteOrganization RPC.
+	AdminServiceDeleteOrganizationProcedure = "/parsec.v1.AdminService/DeleteOrganization"
 	// AdminServiceListUsersProcedure is the procedure name of the AdminService's ListUsers RPC.
 	AdminServiceListUsersProcedure = "/parsec.v1.AdminService/ListUsers"
 	// AdminServiceSetUserProcedure is the procedure name of the AdminService's SetUser RPC.
@@ -86,6 +89,13 @@ var (
 			StreamType: connect.StreamTypeUnary,
 			Schema:     parsecv1.File_parsec_v1_admin_proto.Services().ByName("AdminService").Methods().ByName("SetOrganization"),
 			Procedure:  AdminServiceSetOrganizationProcedure,
+		}
+	})
+	adminServiceDeleteOrganizationSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     parsecv1.File_parsec_v1_admin_proto.Services().ByName("AdminService").Methods().ByName("DeleteOrganization"),
+			Procedure:  AdminServiceDeleteOrganizationProcedure,
 		}
 	})
 	adminServiceListUsersSpec = sync.OnceValue(func() connect.Spec {
@@ -155,6 +165,12 @@ type AdminServiceClient interface {
 	// Cost does not grow with the amount of data.
 	OrganizationStats(context.Context, *parsecv1.OrganizationStatsRequest) (*parsecv1.OrganizationStatsResponse, error)
 	SetOrganization(context.Context, *parsecv1.SetOrganizationRequest) (*parsecv1.SetOrganizationResponse, error)
+	// Begins to delete an organization with everything that it has stored, which
+	// cannot be taken back. Members are refused and their streams end at once;
+	// the rest goes on in the background and over restarts, while the
+	// organization is still listed, with what it waits for. To do so again is no
+	// failure. Errors: not found.
+	DeleteOrganization(context.Context, *parsecv1.DeleteOrganizationRequest) (*parsecv1.DeleteOrganizationResponse, error)
 	ListUsers(context.Context, *parsecv1.ListUsersRequest) (*parsecv1.ListUsersResponse, error)
 	// Suspends a user, whose devices are refused from then on and whose streams
 	// end at once, or lets them in again. To do so again is no failure. Errors:
@@ -198,6 +214,12 @@ type AdminServiceHandler interface {
 	// Cost does not grow with the amount of data.
 	OrganizationStats(context.Context, *parsecv1.OrganizationStatsRequest) (*parsecv1.OrganizationStatsResponse, error)
 	SetOrganization(context.Context, *parsecv1.SetOrganizationRequest) (*parsecv1.SetOrganizationResponse, error)
+	// Begins to delete an organization with everything that it has stored, which
+	// cannot be taken back. Members are refused and their streams end at once;
+	// the rest goes on in the background and over restarts, while the
+	// organization is still listed, with what it waits for. To do so again is no
+	// failure. Errors: not found.
+	DeleteOrganization(context.Context, *parsecv1.DeleteOrganizationRequest) (*parsecv1.DeleteOrganizationResponse, error)
 	ListUsers(context.Context, *parsecv1.ListUsersRequest) (*parsecv1.ListUsersResponse, error)
 	// Suspends a user, whose devices are refused from then on and whose streams
 	// end at once, or lets them in again. To do so again is no failure. Errors:
@@ -234,6 +256,7 @@ func RegisterAdminServiceHandler(server *connect.Server, svc AdminServiceHandler
 		connect.Method{Spec: adminServiceListOrganizationsSpec(), Handler: adapter.listOrganizations},
 		connect.Method{Spec: adminServiceOrganizationStatsSpec(), Handler: adapter.organizationStats},
 		connect.Method{Spec: adminServiceSetOrganizationSpec(), Handler: adapter.setOrganization},
+		connect.Method{Spec: adminServiceDeleteOrganizationSpec(), Handler: adapter.deleteOrganization},
 		connect.Method{Spec: adminServiceListUsersSpec(), Handler: adapter.listUsers},
 		connect.Method{Spec: adminServiceSetUserSpec(), Handler: adapter.setUser},
 		connect.Method{Spec: adminServiceRotateTokenSpec(), Handler: adapter.rotateToken},
@@ -262,6 +285,10 @@ func (UnimplementedAdminServiceHandler) OrganizationStats(context.Context, *pars
 
 func (UnimplementedAdminServiceHandler) SetOrganization(context.Context, *parsecv1.SetOrganizationRequest) (*parsecv1.SetOrganizationResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.v1.AdminService.SetOrganization is not implemented")
+}
+
+func (UnimplementedAdminServiceHandler) DeleteOrganization(context.Context, *parsecv1.DeleteOrganizationRequest) (*parsecv1.DeleteOrganizationResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.v1.AdminService.DeleteOrganization is not implemented")
 }
 
 func (UnimplementedAdminServiceHandler) ListUsers(context.Context, *parsecv1.ListUsersRequest) (*parsecv1.ListUsersResponse, error) {
@@ -327,6 +354,14 @@ func (c *adminServiceClient) OrganizationStats(ctx context.Context, req *parsecv
 func (c *adminServiceClient) SetOrganization(ctx context.Context, req *parsecv1.SetOrganizationRequest) (*parsecv1.SetOrganizationResponse, error) {
 	var res parsecv1.SetOrganizationResponse
 	if err := c.client.CallUnary(ctx, adminServiceSetOrganizationSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *adminServiceClient) DeleteOrganization(ctx context.Context, req *parsecv1.DeleteOrganizationRequest) (*parsecv1.DeleteOrganizationResponse, error) {
+	var res parsecv1.DeleteOrganizationResponse
+	if err := c.client.CallUnary(ctx, adminServiceDeleteOrganizationSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -440,6 +475,18 @@ func (h adminServiceHandler) setOrganization(ctx context.Context, _ connect.Spec
 		return err
 	}
 	res, err := h.svc.SetOrganization(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h adminServiceHandler) deleteOrganization(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req parsecv1.DeleteOrganizationRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.DeleteOrganization(ctx, &req)
 	if err != nil {
 		return err
 	}

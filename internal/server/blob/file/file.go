@@ -123,13 +123,35 @@ func (s *Store) Put(ctx context.Context, key blob.Key, parts [][]byte) error {
 	if err := ctx.Err(); err != nil {
 		return wrap(what, err)
 	}
+	var err error
+	for range tries {
+		if err = s.try(key, parts); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		// Deletes took the folder away when it was empty, or another process
+		// that opened the store what was being written.
+		s.forget(key.Scope)
+	}
+	return wrap(what, err)
+}
+
+// tries is how often an object is written whose folder goes meanwhile.
+const tries = 10
+
+func (s *Store) try(key blob.Key, parts [][]byte) error {
 	name := path.Join(temporary, id.New[id.Pack]().String())
 	err := s.put(name, key, parts)
 	if errors.Is(err, fs.ErrExist) {
 		err = s.putAgain(key, parts)
 	}
 	// What was written has its own name by now, or is not wanted.
-	return wrap(what, errors.Join(err, s.removeTemporary(name)))
+	return errors.Join(err, s.removeTemporary(name))
+}
+
+func (s *Store) forget(scope blob.Scope) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.folders, scope)
 }
 
 func (s *Store) put(name string, key blob.Key, parts [][]byte) error {
@@ -351,10 +373,28 @@ func (s *Store) Delete(ctx context.Context, key blob.Key) error {
 		return wrap(what, err)
 	}
 	// Also where it was not there: the Delete that removed it may have failed.
-	if err := s.disk.syncDir(s.root, shardOf(key)); !errors.Is(err, fs.ErrNotExist) {
+	if err := s.disk.syncDir(s.root, shardOf(key)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
 		return wrap(what, err)
 	}
+	s.prune(key)
 	return nil
+}
+
+// prune removes the folders above a key that are empty, so that nothing tells
+// of an organization or a workspace that is gone. One that stays does no harm.
+func (s *Store) prune(key blob.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shard := shardOf(key)
+	if s.root.Remove(shard) != nil {
+		return
+	}
+	delete(s.folders, key.Scope)
+	if s.root.Remove(path.Dir(shard)) == nil {
+		_ = s.root.Remove(path.Dir(path.Dir(shard)))
+	}
 }
 
 // Close implements [blob.Store].

@@ -310,9 +310,9 @@ func (w *worker) fails(ctx context.Context, p id.Pack, err error) {
 	w.s.c.Log.WarnContext(ctx, w.j.Kind, "pack", p, "error", err)
 }
 
-// Run queues what reads have noticed, mends what is queued, and does the jobs
-// that were begun, until ctx ends. Several processes may do so at once: a part
-// is mended the same way whoever does it, and a job is one process's at a time.
+// Run queues what reads have noticed, and does the jobs that were begun, until
+// ctx ends. Several processes may do so at once: a job is one process's at a
+// time.
 func (s *Store) Run(ctx context.Context) error {
 	var all errgroup.Group
 	all.Go(func() error { return s.tend(ctx) })

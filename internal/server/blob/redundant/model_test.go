@@ -140,7 +140,7 @@ func (m *model) start() {
 	l := rapid.SampledFrom(layouts).Draw(m.t, "layout")
 	m.now = redundant.Config{
 		Layout: l, Quorum: rapid.IntRange(l.Data, l.Parts()).Draw(m.t, "quorum"),
-		Hedge: time.Millisecond, Grace: time.Millisecond, Rest: time.Millisecond, Every: 200 * time.Millisecond,
+		Hedge: time.Millisecond, Grace: time.Millisecond, Rest: time.Millisecond,
 	}
 	m.now.Mirror = l.Data == 1 && l.Parity > 0
 	m.now.Poll = 200 * time.Millisecond

@@ -13,7 +13,7 @@
 // a row does not come about, and a row whose parts were never all stored is
 // a pack that is not there. Every byte that is read is checked; a store that
 // is dead, slow or lying is read around, and what it lacks is queued, durably,
-// and mended by [Store.Run].
+// and mended by [Store.Mend].
 //
 // A pack is stored once all its parts are, or, with a write quorum, as many
 // as the operator allows, and then what is missing is in the queue before the
@@ -65,8 +65,6 @@ type Config struct {
 	// Rest is how long a store that failed is asked last, and is not written
 	// to where the quorum does without; default 10 s.
 	Rest time.Duration
-	// Every is how often the queue of repairs is worked through; default 30 s.
-	Every time.Duration
 	// Poll is how often the stores and the work on them are looked up, which
 	// other processes may have changed; default 1 s.
 	Poll time.Duration
@@ -84,7 +82,7 @@ func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&c.Hedge, 300 * time.Millisecond}, {&c.Grace, 2 * time.Second}, {&c.Rest, 10 * time.Second}, {&c.Every, 30 * time.Second}, {&c.Poll, time.Second}} {
+	}{{&c.Hedge, 300 * time.Millisecond}, {&c.Grace, 2 * time.Second}, {&c.Rest, 10 * time.Second}, {&c.Poll, time.Second}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
@@ -115,7 +113,8 @@ type Store struct {
 }
 
 // New returns a store over others, which it closes, and a metadata store,
-// which stays the caller's. Without [Store.Run] nothing is repaired.
+// which stays the caller's. Without [Store.Run] and [Store.Mend] nothing is
+// repaired.
 func New(rows meta.Store, members []Member, c Config) (*Store, error) {
 	if err := c.Validate(len(members)); err != nil {
 		return nil, err
@@ -290,7 +289,14 @@ func (s *Store) Delete(ctx context.Context, key blob.Key) error {
 	if err != nil {
 		return fault.Errorf(kindOf(ctx, err), "%s: %w", what, err)
 	}
-	errs := s.each(row.Stores, func(m *member) error { return m.Store.Delete(ctx, key) })
+	errs := s.each(row.Stores, func(m *member) error {
+		if m.rests() {
+			return fault.Errorf(fault.Unreachable, "it fails again and again")
+		}
+		err := m.Store.Delete(ctx, key)
+		m.note(err)
+		return err
+	})
 	if err := s.rows.Write(ctx, func(tx meta.Tx) error {
 		for i, part := range parts {
 			if errs[i] != nil {

@@ -324,7 +324,7 @@ func (c *cluster) queued(t *testing.T) (all []meta.Repair) {
 func TestRottenBytesAreReadAroundAndMended(t *testing.T) {
 	for _, layout := range []string{"mirror@3", "erasure:2+1@3"} {
 		t.Run(layout, func(t *testing.T) {
-			c := newCluster(t, layout, redundant.Config{Every: time.Millisecond})
+			c := newCluster(t, layout, redundant.Config{})
 			content := noise(700_000)
 			key := c.put(t, content)
 			// Another content under the same name, as long as the right one.
@@ -344,6 +344,9 @@ func TestRottenBytesAreReadAroundAndMended(t *testing.T) {
 			done := make(chan error)
 			go func() { done <- c.Run(run) }()
 			c.wait(t, func() bool {
+				if err := c.Mend(ctx); err != nil {
+					t.Error(err)
+				}
 				r, err := c.members[rotten].Get(ctx, key, 0, size)
 				if err != nil {
 					return false

@@ -3,18 +3,14 @@ package redundant
 import (
 	"context"
 	"slices"
-	"time"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
 	"parsec/internal/server/meta"
 )
 
-// tend queues what reads have noticed, and mends what is queued, until ctx
-// ends. Several processes may do so at once: a part is mended the same way
-// whoever does it.
+// tend queues what reads have noticed, until ctx ends.
 func (s *Store) tend(ctx context.Context) error {
-	ticker := time.NewTicker(s.c.Every)
-	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -26,18 +22,26 @@ func (s *Store) tend(ctx context.Context) error {
 			if err := s.queue(ctx, []meta.Repair{r}); err != nil {
 				s.c.Log.WarnContext(ctx, "a repair is not queued", "pack", r.Key.Pack, "error", err)
 			}
-		case <-ticker.C:
-			if err := s.Mend(ctx); err != nil && ctx.Err() == nil {
-				s.c.Log.WarnContext(ctx, "repairs wait", "error", err)
-			}
 		}
 	}
 }
 
 // Mend goes once through the queue of repairs. It returns the last failure
-// after it has tried all of them.
-func (s *Store) Mend(ctx context.Context) (last error) {
-	var after meta.Repair
+// after it has tried all of them. Several processes may do so at once: a part
+// is mended the same way whoever does it.
+func (s *Store) Mend(ctx context.Context) error {
+	return s.mendFrom(ctx, meta.Repair{}, func(meta.PackKey) bool { return true })
+}
+
+// Clear removes what stores still hold of those packs of an organization that
+// were removed, and fails unless nothing is left.
+func (s *Store) Clear(ctx context.Context, o id.Fingerprint) error {
+	return s.mendFrom(ctx, meta.Repair{Key: meta.PackKey{Organization: o}}, func(key meta.PackKey) bool { return key.Organization == o })
+}
+
+// mendFrom goes through the queue behind a repair, as far as it is wanted.
+func (s *Store) mendFrom(ctx context.Context, after meta.Repair, wanted func(meta.PackKey) bool) (last error) {
+	away := make(map[meta.StoreID]error)
 	for {
 		var page []meta.Repair
 		err := s.rows.Read(ctx, func(tx meta.Tx) (err error) {
@@ -48,7 +52,10 @@ func (s *Store) Mend(ctx context.Context) (last error) {
 			return later(last, err)
 		}
 		for _, r := range page {
-			last = later(last, s.mend(ctx, r))
+			if !wanted(r.Key) {
+				return last
+			}
+			last = later(last, s.mend(ctx, r, away))
 		}
 		after = page[len(page)-1]
 	}
@@ -63,8 +70,8 @@ func later(was, is error) error {
 
 // mend makes a store hold what the row of a pack says, and takes the repair out
 // of the queue: its part, or, of a pack that was removed or lies elsewhere,
-// nothing.
-func (s *Store) mend(ctx context.Context, r meta.Repair) error {
+// nothing. Stores that turned out to be away are asked to remove something once.
+func (s *Store) mend(ctx context.Context, r meta.Repair, away map[meta.StoreID]error) error {
 	row, err := s.place(ctx, blobKey(r.Key))
 	store, unknown := s.rowOf(ctx, r.Store)
 	switch {
@@ -74,8 +81,12 @@ func (s *Store) mend(ctx context.Context, r meta.Repair) error {
 		err = nil
 	case err == nil:
 		err = s.mendRow(ctx, row, r.Store)
+	case fault.Is(err, fault.NotFound) && away[r.Store] != nil:
+		err = away[r.Store]
 	case fault.Is(err, fault.NotFound):
-		err = s.clear(ctx, r)
+		if err = s.clear(ctx, r); fault.Is(err, fault.Unreachable) {
+			away[r.Store] = err
+		}
 	}
 	if err != nil {
 		return err

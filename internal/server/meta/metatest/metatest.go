@@ -57,6 +57,7 @@ func Run(t *testing.T, a Adapter) {
 		{"Audit", audit},
 		{"Turns", turns},
 		{"Leftovers", leftovers},
+		{"Deletions", deletions},
 		{"Kill", kill},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, a) })

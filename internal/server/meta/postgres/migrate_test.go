@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -124,5 +125,45 @@ func TestACheckTellsWhatIsThereAndWhatIsDangerous(t *testing.T) {
 	report, err = postgres.Check(t.Context(), postgres.Config{URL: place})
 	if err != nil || report.Empty || report.Has != versions(t) || report.Ready() != nil {
 		t.Errorf("a database in use: %+v, %v", report, err)
+	}
+}
+
+func TestOfADeletedOrganizationNoTableHasARow(t *testing.T) {
+	place := services.Postgres(t)
+	migrateTo(t, place, 1)
+	data, err := os.ReadFile(filepath.Join("testdata", "schema1.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	execute(t, place, string(data))
+	if _, err := postgres.Migrate(t.Context(), postgres.Config{URL: place}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := open(t.Context(), place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	metatest.Delete(t, s, 1)
+	db := stdlib.OpenDB(*sql(t, place).Config())
+	defer db.Close()
+	tables, err := db.QueryContext(t.Context(), `SELECT table_name, query_to_xml('SELECT count(*) FROM ' || table_name, false, false, '')::text
+		FROM information_schema.columns WHERE table_schema = current_schema() AND column_name = 'organization' AND data_type = 'bigint'
+		UNION SELECT 'organizations', query_to_xml('SELECT count(*) FROM organizations', false, false, '')::text`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for tables.Next() {
+		var name, rows string
+		if err := tables.Scan(&name, &rows); err != nil {
+			t.Fatal(err)
+		}
+		if n++; !strings.Contains(rows, "<count>0</count>") {
+			t.Errorf("table %s has rows: %s", name, rows)
+		}
+	}
+	if err := errors.Join(tables.Err(), tables.Close()); err != nil || n < 15 {
+		t.Errorf("there are %d tables, %v", n, err)
 	}
 }

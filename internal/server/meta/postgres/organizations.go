@@ -13,11 +13,11 @@ type organizations struct{ *session }
 func (s organizations) Create(o meta.Organization) (key meta.OrganizationKey, err error) {
 	err = s.change("create organization", `
 		INSERT INTO organizations (name, bootstrap, fingerprint, root, idx, head, created,
-			expired, limit_active_users, limit_storage, outsiders, updated)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING key`,
+			expired, limit_active_users, limit_storage, outsiders, updated, deleting, problem)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING key`,
 		[]any{
 			o.Name, o.Bootstrap[:], fingerprint(o.Fingerprint), blob(o.Root), o.Position.Index, o.Position.Head[:], o.Created,
-			o.Expired, o.Limits.ActiveUsers, o.Limits.Storage, o.Limits.Outsiders, o.Updated,
+			o.Expired, o.Limits.ActiveUsers, o.Limits.Storage, o.Limits.Outsiders, o.Updated, o.Deleting, o.Problem,
 		}, func(rows pgx.Rows) error { return rows.Scan(&key) })
 	return key, err
 }
@@ -32,13 +32,13 @@ func fingerprint(f id.Fingerprint) []byte {
 
 const selectOrganization = `
 	SELECT key, name, bootstrap, fingerprint, root, idx, head, created,
-		expired, limit_active_users, limit_storage, outsiders, updated, frozen
+		expired, limit_active_users, limit_storage, outsiders, updated, frozen, deleting, problem
 	FROM organizations `
 
 func scanOrganization(o *meta.Organization) []any {
 	return []any{
 		&o.Key, &o.Name, into(o.Bootstrap[:]), orZero(o.Fingerprint[:]), (*[]byte)(&o.Root), &o.Position.Index, into(o.Position.Head[:]), &o.Created,
-		&o.Expired, &o.Limits.ActiveUsers, &o.Limits.Storage, &o.Limits.Outsiders, &o.Updated, &o.Frozen,
+		&o.Expired, &o.Limits.ActiveUsers, &o.Limits.Storage, &o.Limits.Outsiders, &o.Updated, &o.Frozen, &o.Deleting, &o.Problem,
 	}
 }
 
@@ -92,11 +92,11 @@ func (s organizations) Update(o meta.Organization) error {
 	found := false
 	err := s.change(what, `
 		UPDATE organizations SET name = $2, bootstrap = $3, fingerprint = $4, root = $5, idx = $6, head = $7, created = $8,
-			expired = $9, limit_active_users = $10, limit_storage = $11, outsiders = $12, updated = $13
+			expired = $9, limit_active_users = $10, limit_storage = $11, outsiders = $12, updated = $13, deleting = $14, problem = $15
 		WHERE key = $1 RETURNING true`,
 		[]any{
 			o.Key, o.Name, o.Bootstrap[:], fingerprint(o.Fingerprint), blob(o.Root), o.Position.Index, o.Position.Head[:], o.Created,
-			o.Expired, o.Limits.ActiveUsers, o.Limits.Storage, o.Limits.Outsiders, o.Updated,
+			o.Expired, o.Limits.ActiveUsers, o.Limits.Storage, o.Limits.Outsiders, o.Updated, o.Deleting, o.Problem,
 		}, func(rows pgx.Rows) error { return rows.Scan(&found) })
 	if err == nil && !found {
 		return fault.Errorf(fault.NotFound, "%s: there is none", what)

@@ -283,3 +283,4 @@ func (t tx) Audit() meta.Audit                 { return audit{t.s} }
 func (t tx) ObjectStores() meta.ObjectStores   { return objectStores{t.s} }
 func (t tx) Turns() meta.Turns                 { return turns{t.s} }
 func (t tx) Leftovers() meta.Leftovers         { return leftovers{t.s} }
+func (t tx) Deletions() meta.Deletions         { return deletions{t.s} }

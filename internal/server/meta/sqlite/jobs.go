@@ -93,6 +93,9 @@ func (c leftovers) Remove(packs []meta.Leftover) error {
 		if err != nil {
 			return err
 		}
+		if n == 0 { // the pack, perhaps with its organization, is gone
+			continue
+		}
 		if err := c.change(what, `UPDATE organizations SET packs = packs - ? WHERE key = ?`, n, p.Workspace.Organization); err != nil {
 			return err
 		}

@@ -91,3 +91,46 @@ func TestACheckTellsWhatIsThereAndMakesNothing(t *testing.T) {
 		t.Errorf("a database that a server has open: %+v, %v", report, err)
 	}
 }
+
+func TestOfADeletedOrganizationNoTableHasARow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "meta.db")
+	fill(t, path, 1)
+	if _, err := sqlite.Migrate(t.Context(), sqlite.Config{Path: path}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	metatest.Delete(t, s, 1)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	tables, err := db.QueryContext(t.Context(), `SELECT m.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c ON c.name = 'organization'
+		WHERE m.type = 'table' AND c.type = 'INTEGER' UNION SELECT 'organizations'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for tables.Next() {
+		var name string
+		if err := tables.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	if err := errors.Join(tables.Err(), tables.Close()); err != nil || len(names) < 15 {
+		t.Fatalf("the tables are %q, %v", names, err)
+	}
+	for _, name := range names {
+		n := 0
+		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM "+name).Scan(&n); err != nil || n > 0 {
+			t.Errorf("table %s has %d rows, %v", name, n, err)
+		}
+	}
+}

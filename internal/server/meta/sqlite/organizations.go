@@ -12,10 +12,10 @@ type organizations struct{ *conn }
 func (c organizations) Create(o meta.Organization) (meta.OrganizationKey, error) {
 	key, err := c.insert("create organization", `
 		INSERT INTO organizations (name, bootstrap, fingerprint, root, idx, head, created,
-			expired, limit_active_users, limit_storage, outsiders, updated)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			expired, limit_active_users, limit_storage, outsiders, updated, deleting, problem)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		o.Name, o.Bootstrap[:], fingerprint(o.Fingerprint), blob(o.Root), o.Position.Index, o.Position.Head[:], o.Created,
-		o.Expired, o.Limits.ActiveUsers, o.Limits.Storage, o.Limits.Outsiders, o.Updated)
+		o.Expired, o.Limits.ActiveUsers, o.Limits.Storage, o.Limits.Outsiders, o.Updated, o.Deleting, o.Problem)
 	return meta.OrganizationKey(key), err
 }
 
@@ -37,13 +37,13 @@ func blob(b []byte) []byte {
 
 const selectOrganization = `
 	SELECT key, name, bootstrap, coalesce(fingerprint, zeroblob(32)), root, idx, head, created,
-		expired, limit_active_users, limit_storage, outsiders, updated, frozen
+		expired, limit_active_users, limit_storage, outsiders, updated, frozen, deleting, problem
 	FROM organizations `
 
 func scanOrganization(o *meta.Organization) []any {
 	return []any{
 		&o.Key, &o.Name, into(o.Bootstrap[:]), into(o.Fingerprint[:]), (*[]byte)(&o.Root), &o.Position.Index, into(o.Position.Head[:]), &o.Created,
-		&o.Expired, &o.Limits.ActiveUsers, &o.Limits.Storage, &o.Limits.Outsiders, &o.Updated, &o.Frozen,
+		&o.Expired, &o.Limits.ActiveUsers, &o.Limits.Storage, &o.Limits.Outsiders, &o.Updated, &o.Frozen, &o.Deleting, &o.Problem,
 	}
 }
 
@@ -77,10 +77,10 @@ func (c organizations) Lock(key meta.OrganizationKey, _ meta.Lock) (o meta.Organ
 func (c organizations) Update(o meta.Organization) error {
 	return c.change("update organization", `
 		UPDATE organizations SET name = ?, bootstrap = ?, fingerprint = ?, root = ?, idx = ?, head = ?, created = ?,
-			expired = ?, limit_active_users = ?, limit_storage = ?, outsiders = ?, updated = ?
+			expired = ?, limit_active_users = ?, limit_storage = ?, outsiders = ?, updated = ?, deleting = ?, problem = ?
 		WHERE key = ?`,
 		o.Name, o.Bootstrap[:], fingerprint(o.Fingerprint), blob(o.Root), o.Position.Index, o.Position.Head[:], o.Created,
-		o.Expired, o.Limits.ActiveUsers, o.Limits.Storage, o.Limits.Outsiders, o.Updated, o.Key)
+		o.Expired, o.Limits.ActiveUsers, o.Limits.Storage, o.Limits.Outsiders, o.Updated, o.Deleting, o.Problem, o.Key)
 }
 
 func (c organizations) Freeze(key meta.OrganizationKey, user id.User, since int64) error {

@@ -257,3 +257,4 @@ func (t tx) Audit() meta.Audit                 { return audit{t.c} }
 func (t tx) ObjectStores() meta.ObjectStores   { return objectStores{t.c} }
 func (t tx) Turns() meta.Turns                 { return turns{t.c} }
 func (t tx) Leftovers() meta.Leftovers         { return leftovers{t.c} }
+func (t tx) Deletions() meta.Deletions         { return deletions{t.c} }
