@@ -17,15 +17,24 @@ import (
 	"parsec/internal/format/manifest"
 )
 
-// onEach calls act with the entry at each address, as this device shows it.
-func (r *run) onEach(c *cobra.Command, args []string, act func(context.Context, found) error) error {
+// onEach calls act with the entry at each address, as this device shows it, or as
+// it was.
+func (r *run) onEach(c *cobra.Command, args []string, w *when, act func(context.Context, found) error) error {
 	all, err := addresses(args, runtime.GOOS)
+	if err != nil {
+		return err
+	}
+	at, err := w.moment()
 	if err != nil {
 		return err
 	}
 	return r.onDesk(c, func(ctx context.Context, d *desk) error {
 		for _, a := range all {
-			f, err := d.stat(ctx, a)
+			look := d.stat
+			if w.given() {
+				look = func(ctx context.Context, a address) (found, error) { return d.statAt(ctx, a, at) }
+			}
+			f, err := look(ctx, a)
 			if err != nil {
 				return err
 			}
@@ -108,23 +117,29 @@ func (r *run) tellHidden(ctx context.Context, f found) error {
 
 func (r *run) ls() *cobra.Command {
 	var long, recursive bool
+	var at when
 	c := &cobra.Command{
 		Use:   "ls WORKSPACE:[/PATH]...",
 		Short: "List folders",
 		Long: `Lists what is in folders, by name, as this device shows them: with what others
 have committed, if the server answers, and with what was done here. Without the
-server it lists what is on this device. With -l each line begins with the kind (d for
-a folder, l for a link, x for an executable file), the size in bytes, and when
-it was modified.`,
+server it lists what is on this device. With -l each line begins with the kind
+(d for a folder, l for a link, x for an executable file), the size in bytes, and
+when it was modified.
+
+With --at it lists what was there at an earlier time, what is removed now
+included. ` + aboutTime,
 		Example: `  parsec ls -l plans:/
+  parsec ls -l --at 2d plans:/
   parsec ls -R --json plans:/2026`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	c.Flags().BoolVarP(&long, "long", "l", false, "show kind, size and time")
 	c.Flags().BoolVarP(&recursive, "recursive", "R", false, "go down into folders")
+	at.flag(c, "show what was there at `TIME`")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		l := &listing{r: r, long: long, recursive: recursive, headed: recursive || len(args) > 1, all: []entry{}}
-		err := r.onEach(c, args, func(ctx context.Context, f found) error {
+		err := r.onEach(c, args, &at, func(ctx context.Context, f found) error {
 			if err := l.add(ctx, f); err != nil {
 				return err
 			}
@@ -195,13 +210,14 @@ func (l *listing) write(f found, list []files.Entry) error {
 }
 
 func (r *run) tree() *cobra.Command {
-	return r.AsJSON(&cobra.Command{
+	var at when
+	c := &cobra.Command{
 		Use:   "tree WORKSPACE:[/PATH]...",
 		Short: "Draw folders with all that is in them",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			all := []entry{}
-			err := r.onEach(c, args, func(ctx context.Context, f found) error {
+			err := r.onEach(c, args, &at, func(ctx context.Context, f found) error {
 				if r.JSON {
 					return files.Walk(ctx, f.tree, f.Entry, func(e files.Entry) error {
 						all = append(all, entryOf(e))
@@ -218,7 +234,9 @@ func (r *run) tree() *cobra.Command {
 			}
 			return err
 		},
-	})
+	}
+	at.flag(c, "draw what was there at `TIME`; see `parsec ls`")
+	return r.AsJSON(c)
 }
 
 // draw draws what is in a folder, behind the branches that lead there.
@@ -250,7 +268,8 @@ func draw(ctx context.Context, w io.Writer, t files.Lister, folder files.Entry, 
 }
 
 func (r *run) find() *cobra.Command {
-	return r.AsJSON(&cobra.Command{
+	var at when
+	c := &cobra.Command{
 		Use:   "find WORKSPACE:[/PATH] PATTERN",
 		Short: "Find entries by their names",
 		Long: `Prints the path of each entry, at or below a folder, whose name fits a pattern:
@@ -264,7 +283,7 @@ pattern, so that the shell leaves it alone.`,
 				return fault.Errorf(fault.Usage, "%q is not a pattern: %w", pattern, err)
 			}
 			all := []entry{}
-			err := r.onEach(c, args[:1], func(ctx context.Context, f found) error {
+			err := r.onEach(c, args[:1], &at, func(ctx context.Context, f found) error {
 				return files.Walk(ctx, f.tree, f.Entry, func(e files.Entry) error {
 					if fits, _ := path.Match(pattern, e.Name()); !fits || e.Path == "/" {
 						return nil
@@ -282,18 +301,21 @@ pattern, so that the shell leaves it alone.`,
 			}
 			return err
 		},
-	})
+	}
+	at.flag(c, "find what was there at `TIME`; see `parsec ls`")
+	return r.AsJSON(c)
 }
 
 func (r *run) stat() *cobra.Command {
-	return r.AsJSON(&cobra.Command{
+	var at when
+	c := &cobra.Command{
 		Use:   "stat WORKSPACE:[/PATH]...",
 		Short: "Show all about entries",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			all := []entry{}
 			var rows [][]string
-			err := r.onEach(c, args, func(ctx context.Context, f found) error {
+			err := r.onEach(c, args, &at, func(ctx context.Context, f found) error {
 				if len(rows) > 0 {
 					rows = append(rows, []string{""})
 				}
@@ -307,7 +329,9 @@ func (r *run) stat() *cobra.Command {
 			}
 			return r.Print(all, func() [][]string { return rows })
 		},
-	})
+	}
+	at.flag(c, "show what was there at `TIME`; see `parsec ls`")
+	return r.AsJSON(c)
 }
 
 func statRows(f found, author string) [][]string {
@@ -339,17 +363,22 @@ func statRows(f found, author string) [][]string {
 }
 
 func (r *run) cat() *cobra.Command {
-	return &cobra.Command{
+	var at when
+	c := &cobra.Command{
 		Use:   "cat WORKSPACE:/PATH...",
 		Short: "Write the content of files to standard output",
 		Long: `Writes the content of files to standard output, as this device has it. What was
 read or written here before can be read without the server, as long as there is
-room for it in the cache.`,
-		Args: cobra.MinimumNArgs(1),
+room for it in the cache. With --at it writes what they held at an earlier time;
+` + "`parsec ls --help`" + ` says how that is written.`,
+		Example: `  parsec cat --at "2026-11-01 15:04" plans:/roof.txt`,
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return r.onEach(c, args, func(ctx context.Context, f found) error {
+			return r.onEach(c, args, &at, func(ctx context.Context, f found) error {
 				return f.tree.Content(ctx, f.Entry, r.Stdout)
 			})
 		},
 	}
+	at.flag(c, "write what was there at `TIME`")
+	return c
 }

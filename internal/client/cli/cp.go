@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/client/cli/terminal"
 	"parsec/internal/client/files"
+	"parsec/internal/client/history"
 	"parsec/internal/format/manifest"
 )
 
@@ -32,8 +34,12 @@ Within a workspace nothing is uploaded.
 
 A copy that breaks off leaves whole files, and the same command with --update
 goes on: it passes over what is there with the same size, time and mode. With
---update a folder is brought up to date where the destination has its name.`,
+--update a folder is brought up to date where the destination has its name.
+
+With --at, what is copied from a workspace is what was there at an earlier time;
+` + "`parsec ls --help`" + ` says how that is written.`,
 		Example: `  parsec cp -r ~/Documents/plans plans:/
+  parsec cp -r --at 3d plans:/2026 ~/plans-of-then
   parsec cp plans:/plans/roof.pdf .
   parsec cp -r --update plans:/ ~/plans-copy
   pg_dump shop | parsec cp - backup:/shop.sql --password-file ~/.parsec-password`,
@@ -42,6 +48,7 @@ goes on: it passes over what is there with the same size, time and mode. With
 	}
 	c.Flags().BoolVarP(&job.recursive, "recursive", "r", false, "copy folders, with all that is in them")
 	c.Flags().BoolVar(&job.update, "update", false, "pass over what is there already, unchanged")
+	job.at.flag(c, "copy what was there at `TIME`")
 	return c
 }
 
@@ -49,6 +56,11 @@ goes on: it passes over what is there with the same size, time and mode. With
 type copying struct {
 	r                 *run
 	recursive, update bool
+	at                when
+	// then is the moment of at.
+	then history.Moment
+	// past are the workspaces as they were, by the names that the command calls them.
+	past map[string]*files.Tree
 
 	sources  []*source
 	to       address
@@ -79,12 +91,16 @@ func (j *copying) run(c *cobra.Command, args []string) error {
 	if err := j.check(); err != nil {
 		return err
 	}
+	var err error
+	if j.then, err = j.at.moment(); err != nil {
+		return err
+	}
 	for _, s := range j.sources {
 		if err := j.lookLocally(s); err != nil {
 			return err
 		}
 	}
-	err := j.r.onDesk(c, j.copy)
+	err = j.r.onDesk(c, j.copy)
 	if err != nil && c.Context().Err() != nil && !fault.Is(err, fault.Integrity) {
 		err = fault.WithHint(fault.Errorf(fault.Canceled, "copy was interrupted: %w", err),
 			"what was copied whole is kept; the same command with --update goes on")
@@ -95,6 +111,9 @@ func (j *copying) run(c *cobra.Command, args []string) error {
 // check refuses combinations of sources and destination that mean nothing.
 func (j *copying) check() error {
 	remote := j.to.remote()
+	if j.at.given() && !slices.ContainsFunc(j.sources, func(s *source) bool { return s.remote() }) {
+		return fault.Errorf(fault.Usage, "copy: --at says of which time a source in a workspace is, and there is none")
+	}
 	for _, s := range j.sources {
 		remote = remote || s.remote()
 		if s.stream && (len(j.sources) > 1 || !j.to.remote()) {
@@ -179,7 +198,7 @@ func (j *copying) lookRemotely(ctx context.Context, s *source) error {
 		return nil
 	}
 	var err error
-	if s.tree, err = j.desk.tree(ctx, s.workspace); err != nil {
+	if s.tree, err = j.shown(ctx, s.workspace); err != nil {
 		return err
 	}
 	if s.entry, err = s.tree.Stat(ctx, s.path); err != nil {
@@ -188,6 +207,26 @@ func (j *copying) lookRemotely(ctx context.Context, s *source) error {
 	s.name, s.folder = s.entry.Name(), s.entry.Kind == manifest.Folder
 	s.contents = s.folder && (s.entry.Path == "/" || endsInDot(s.path))
 	return j.checkFolder(s)
+}
+
+// shown returns the workspace that is copied from, as it is or as it was.
+func (j *copying) shown(ctx context.Context, name string) (*files.Tree, error) {
+	t, err := j.desk.tree(ctx, name)
+	if err != nil || !j.at.given() {
+		return t, err
+	}
+	if past, ok := j.past[name]; ok {
+		return past, nil
+	}
+	past, err := files.At(ctx, t.Mirror, j.then)
+	if err != nil {
+		return nil, err
+	}
+	if j.past == nil {
+		j.past = map[string]*files.Tree{}
+	}
+	j.past[name] = past
+	return past, nil
 }
 
 // measure returns how much there is to copy, where somebody sees it.

@@ -53,23 +53,31 @@ func (j *copying) inOne(ctx context.Context, t *files.Tree, s *source, g goal) e
 		return t.ImportStream(ctx, j.r.Console.Input(ctx), g.into, g.name, j.options())
 	case s.local():
 		return t.ImportAll(ctx, []files.Source{{Path: s.file, Name: g.name}}, g.into, j.options())
-	case s.tree != t:
+	case s.tree.Workspace().ID() != t.Workspace().ID():
 		return t.CopyAcross(ctx, s.tree, s.entry, g.into, g.name, j.options())
 	case g.name == "":
-		children, err := t.List(ctx, s.entry)
+		children, err := s.tree.List(ctx, s.entry)
 		if err != nil {
 			return err
 		}
 		for _, e := range children {
-			if err := t.Copy(ctx, e, g.into, e.Name(), j.options()); err != nil {
+			if err := j.within(ctx, t, s, e, g.into, e.Name()); err != nil {
 				return err
 			}
 		}
 		return nil
-	case path.Join(g.into.Path, g.name) == s.entry.Path:
+	case s.tree == t && path.Join(g.into.Path, g.name) == s.entry.Path:
 		return fault.Errorf(fault.Usage, "%s %s: they are the same", s.describe(), j.to.text)
 	}
-	return t.Copy(ctx, s.entry, g.into, g.name, j.options())
+	return j.within(ctx, t, s, s.entry, g.into, g.name)
+}
+
+// within copies an entry of a source within its workspace.
+func (j *copying) within(ctx context.Context, t *files.Tree, s *source, e, into files.Entry, name string) error {
+	if s.tree == t {
+		return t.Copy(ctx, e, into, name, j.options())
+	}
+	return t.CopyFrom(ctx, s.tree, e, into, name, j.options())
 }
 
 // goal returns where a source goes.

@@ -116,6 +116,9 @@ func (j *copying) mark(s *source, to string) *mark {
 	}
 	if s.remote() {
 		from = s.tree.Workspace().ID().String() + ":" + s.entry.Path
+		if j.at.given() {
+			from += "\x00" + j.at.text
+		}
 	}
 	sum := sha256.Sum256([]byte(from + "\x00" + j.to.workspace + "\x00" + to))
 	return &mark{"copy " + hex.EncodeToString(sum[:])}

@@ -13,6 +13,7 @@ import (
 	"parsec/internal/client/agent"
 	"parsec/internal/client/files"
 	"parsec/internal/client/filesystem"
+	"parsec/internal/client/history"
 	"parsec/internal/client/remote"
 	"parsec/internal/client/syncer"
 	"parsec/internal/client/workspace"
@@ -268,6 +269,25 @@ func (d *desk) stat(ctx context.Context, a address) (found, error) {
 	}
 	e, err := t.Stat(ctx, a.path)
 	return found{e, t.Local, a.workspace}, err
+}
+
+// past returns a workspace as it was at a moment.
+func (d *desk) past(ctx context.Context, name string, at history.Moment) (*files.Tree, error) {
+	s, err := d.workspace(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return files.At(ctx, s.sync.Mirror(), at)
+}
+
+// statAt returns the entry that was at an address.
+func (d *desk) statAt(ctx context.Context, a address, at history.Moment) (found, error) {
+	t, err := d.past(ctx, a.workspace, at)
+	if err != nil {
+		return found{}, err
+	}
+	e, err := t.Stat(ctx, a.path)
+	return found{e, t, a.workspace}, err
 }
 
 // addresses reads arguments that must be in workspaces.

@@ -51,12 +51,18 @@ func Open(ctx context.Context, s *session.Session, name string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	verified := mirror.New(ws)
-	t := &Tree{Mirror: verified, editor: edit.New(verified), ws: ws, cache: s.Local().Cache, CommitSize: 1000, CommitBlocks: 4096, hidden: map[id.Entry]bool{}}
+	t := newTree(mirror.New(ws))
 	if err := ws.Maintain(ctx); err != nil {
 		return nil, err
 	}
 	return t, t.Pull(ctx)
+}
+
+func newTree(m *mirror.Mirror) *Tree {
+	ws := m.Workspace()
+	return &Tree{
+		Mirror: m, editor: edit.New(m), ws: ws, cache: ws.Session().Local().Cache, CommitSize: 1000, CommitBlocks: 4096, hidden: map[id.Entry]bool{},
+	}
 }
 
 func (t *Tree) now() int64 { return time.Now().UnixNano() }

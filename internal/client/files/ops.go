@@ -64,7 +64,7 @@ func (t *Tree) Copy(ctx context.Context, from, into Entry, name string, o CopyOp
 }
 
 // CopyFrom does what [Tree.Copy] does with an entry of the workspace as another
-// tree shows it, such as one of [Tree.At].
+// tree shows it, such as one of [At].
 func (t *Tree) CopyFrom(ctx context.Context, source *Tree, from, into Entry, name string, o CopyOptions) error {
 	c := &copier{tree: t, source: source, update: o.Update, batch: &batch{tree: t, tally: o.tally()}}
 	there, err := t.byName(ctx, into)

@@ -7,20 +7,22 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/client/history"
+	"parsec/internal/client/mirror"
 	"parsec/internal/client/store"
 	"parsec/internal/format/manifest"
 )
 
-// At returns the tree as it was at a moment: [Tree.Stat], [Tree.List], what
-// follows from them, and copies from it have that. Nothing can be copied into it.
-func (t *Tree) At(ctx context.Context, at history.Moment) (*Tree, error) {
-	then, err := history.Open(ctx, t.Mirror, nil, at)
+// At returns the tree of a workspace as it was at a moment, as far as its log was
+// pulled: [Tree.Stat], [Tree.List], what follows from them, and copies from it have
+// that. Nothing can be copied into it.
+func At(ctx context.Context, m *mirror.Mirror, at history.Moment) (*Tree, error) {
+	then, err := history.Open(ctx, m, nil, at)
 	if err != nil {
 		return nil, err
 	}
-	past := *t
-	past.then = then
-	return &past, nil
+	t := newTree(m)
+	t.then = then
+	return t, nil
 }
 
 // entryOf returns an entry as it was.

@@ -23,7 +23,7 @@ import (
 // at returns a tree as it was behind a record.
 func at(t testing.TB, tree *files.Tree, index uint64) *files.Tree {
 	t.Helper()
-	past, err := tree.At(t.Context(), history.Moment{Index: index})
+	past, err := files.At(t.Context(), tree.Mirror, history.Moment{Index: index})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -131,7 +131,7 @@ func (t *Tree) Overlay() *overlay.Overlay { return t.over }
 
 // MayWrite fails and says why: nothing of the past can be changed.
 func (t *Tree) MayWrite() error {
-	return fault.WithHint(fault.Errorf(fault.Denied, "change workspace %q: it is shown as it was", t.ws.Name()), "mount, or name, the workspace without a time")
+	return fault.WithHint(fault.Errorf(fault.Denied, "change workspace %q: it is shown as it was", t.ws.Name()), "`parsec restore` brings something back")
 }
 
 // Author returns who wrote the version that an entry had, as e-mail address and
