@@ -125,8 +125,15 @@ func (w *world) hides(want sight, reason string, changes ...change) {
 	w.Helper()
 	w.signed(w.bob, true, changes...)
 	w.agree(want, reason)
+	then := w.plans.Workspace().Log().Position().Index
 	w.ok(w.write("/work.txt", "goes on")(w.alice))
 	w.ok(w.read(want.and("/work.txt", "goes on"))(w.bob))
+	for _, p := range []*clienttest.Person{w.alice, w.bob} {
+		got, err := w.lookBack(p, then)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			w.Errorf("%s is shown something else of what was there then: %v (-want +got):\n%s", p.Device().Email, err, diff)
+		}
+	}
 }
 
 // agree expects that all are shown the same, and told the same reason.

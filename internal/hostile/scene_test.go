@@ -19,6 +19,7 @@ import (
 	"parsec/internal/base/id"
 	"parsec/internal/client/clienttest"
 	"parsec/internal/client/files"
+	"parsec/internal/client/history"
 	"parsec/internal/format/manifest"
 	"parsec/internal/format/pack"
 	"parsec/internal/format/record"
@@ -124,11 +125,28 @@ type sight map[string]string
 
 // look is what a command does that reads all there is.
 func (s *scene) look(p *clienttest.Person) (sight, error) {
-	ctx := s.Context()
 	tree, err := s.open(p)
 	if err != nil {
 		return nil, err
 	}
+	return s.sightOf(tree)
+}
+
+// lookBack is what a command does that reads all there was behind a record.
+func (s *scene) lookBack(p *clienttest.Person, index uint64) (sight, error) {
+	tree, err := s.open(p)
+	if err != nil {
+		return nil, err
+	}
+	past, err := files.At(s.Context(), tree.Mirror, history.Moment{Index: index})
+	if err != nil {
+		return nil, err
+	}
+	return s.sightOf(past)
+}
+
+func (s *scene) sightOf(tree *files.Tree) (sight, error) {
+	ctx := s.Context()
 	root, err := tree.Stat(ctx, "/")
 	if err != nil {
 		return nil, err
