@@ -182,8 +182,10 @@ func (s *script) startIn(dir string) {
 	s.server = servertest.Start(s.t, servertest.Config{Dir: dir, Listen: strings.TrimPrefix(s.server.URL, "http://")})
 }
 
-// operator suspends a user of Acme, or all of it, or lets them in again:
+// operator suspends a user of Acme, or all of it, or lets them in again, or
+// limits how many bytes it may store:
 //
+//	operator limit BYTES
 //	operator freeze|unfreeze EMAIL
 //	operator expire|unexpire
 func (s *script) operator(ts *testscript.TestScript, _ bool, args []string) {
@@ -191,7 +193,11 @@ func (s *script) operator(ts *testscript.TestScript, _ bool, args []string) {
 	defer c.Close()
 	off := args[0] == "freeze" || args[0] == "expire"
 	var err error
-	if len(args) == 2 {
+	if args[0] == "limit" {
+		most, wrong := strconv.ParseUint(args[1], 10, 64)
+		ts.Check(wrong)
+		_, err = c.Admin.SetOrganization(s.t.Context(), &parsecv1.SetOrganizationRequest{Name: "Acme", StorageLimit: &most})
+	} else if len(args) == 2 {
 		_, err = c.Admin.SetUser(s.t.Context(), &parsecv1.SetUserRequest{Organization: "Acme", Email: args[1], Frozen: off})
 	} else {
 		_, err = c.Admin.SetOrganization(s.t.Context(), &parsecv1.SetOrganizationRequest{Name: "Acme", Expired: &off})

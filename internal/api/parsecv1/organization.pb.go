@@ -183,6 +183,96 @@ func (x *BootstrapRequest) GetOpening() []byte {
 	return nil
 }
 
+type GetUsageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageRequest) Reset() {
+	*x = GetUsageRequest{}
+	mi := &file_parsec_v1_organization_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageRequest) ProtoMessage() {}
+
+func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_organization_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
+func (*GetUsageRequest) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{3}
+}
+
+type GetUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes of sealed blocks and manifests.
+	Used uint64 `protobuf:"varint,1,opt,name=used,proto3" json:"used,omitempty"`
+	// The most that they may be; 0 for no limit.
+	Limit         uint64 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageResponse) Reset() {
+	*x = GetUsageResponse{}
+	mi := &file_parsec_v1_organization_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageResponse) ProtoMessage() {}
+
+func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_v1_organization_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
+func (*GetUsageResponse) Descriptor() ([]byte, []int) {
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GetUsageResponse) GetUsed() uint64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *GetUsageResponse) GetLimit() uint64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
 type OrganizationPullRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The newest index that the caller has verified; 0 for everything.
@@ -193,7 +283,7 @@ type OrganizationPullRequest struct {
 
 func (x *OrganizationPullRequest) Reset() {
 	*x = OrganizationPullRequest{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[3]
+	mi := &file_parsec_v1_organization_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -205,7 +295,7 @@ func (x *OrganizationPullRequest) String() string {
 func (*OrganizationPullRequest) ProtoMessage() {}
 
 func (x *OrganizationPullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[3]
+	mi := &file_parsec_v1_organization_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -218,7 +308,7 @@ func (x *OrganizationPullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrganizationPullRequest.ProtoReflect.Descriptor instead.
 func (*OrganizationPullRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{3}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *OrganizationPullRequest) GetSince() uint64 {
@@ -242,7 +332,7 @@ type OrganizationPullResponse struct {
 
 func (x *OrganizationPullResponse) Reset() {
 	*x = OrganizationPullResponse{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[4]
+	mi := &file_parsec_v1_organization_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -254,7 +344,7 @@ func (x *OrganizationPullResponse) String() string {
 func (*OrganizationPullResponse) ProtoMessage() {}
 
 func (x *OrganizationPullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[4]
+	mi := &file_parsec_v1_organization_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -267,7 +357,7 @@ func (x *OrganizationPullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrganizationPullResponse.ProtoReflect.Descriptor instead.
 func (*OrganizationPullResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{4}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *OrganizationPullResponse) GetPosition() *Position {
@@ -306,7 +396,7 @@ type OrganizationAppendRequest struct {
 
 func (x *OrganizationAppendRequest) Reset() {
 	*x = OrganizationAppendRequest{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[5]
+	mi := &file_parsec_v1_organization_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -318,7 +408,7 @@ func (x *OrganizationAppendRequest) String() string {
 func (*OrganizationAppendRequest) ProtoMessage() {}
 
 func (x *OrganizationAppendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[5]
+	mi := &file_parsec_v1_organization_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -331,7 +421,7 @@ func (x *OrganizationAppendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrganizationAppendRequest.ProtoReflect.Descriptor instead.
 func (*OrganizationAppendRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{5}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *OrganizationAppendRequest) GetRecord() []byte {
@@ -372,7 +462,7 @@ type KeyDelivery struct {
 
 func (x *KeyDelivery) Reset() {
 	*x = KeyDelivery{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[6]
+	mi := &file_parsec_v1_organization_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +474,7 @@ func (x *KeyDelivery) String() string {
 func (*KeyDelivery) ProtoMessage() {}
 
 func (x *KeyDelivery) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[6]
+	mi := &file_parsec_v1_organization_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +487,7 @@ func (x *KeyDelivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyDelivery.ProtoReflect.Descriptor instead.
 func (*KeyDelivery) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{6}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *KeyDelivery) GetDevice() []byte {
@@ -422,7 +512,7 @@ type ListWorkspacesRequest struct {
 
 func (x *ListWorkspacesRequest) Reset() {
 	*x = ListWorkspacesRequest{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[7]
+	mi := &file_parsec_v1_organization_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -434,7 +524,7 @@ func (x *ListWorkspacesRequest) String() string {
 func (*ListWorkspacesRequest) ProtoMessage() {}
 
 func (x *ListWorkspacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[7]
+	mi := &file_parsec_v1_organization_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -447,7 +537,7 @@ func (x *ListWorkspacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkspacesRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkspacesRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{7}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{9}
 }
 
 type ListWorkspacesResponse struct {
@@ -459,7 +549,7 @@ type ListWorkspacesResponse struct {
 
 func (x *ListWorkspacesResponse) Reset() {
 	*x = ListWorkspacesResponse{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[8]
+	mi := &file_parsec_v1_organization_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +561,7 @@ func (x *ListWorkspacesResponse) String() string {
 func (*ListWorkspacesResponse) ProtoMessage() {}
 
 func (x *ListWorkspacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[8]
+	mi := &file_parsec_v1_organization_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +574,7 @@ func (x *ListWorkspacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkspacesResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkspacesResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{8}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListWorkspacesResponse) GetWorkspaces() []*WorkspaceHint {
@@ -504,7 +594,7 @@ type WorkspaceHint struct {
 
 func (x *WorkspaceHint) Reset() {
 	*x = WorkspaceHint{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[9]
+	mi := &file_parsec_v1_organization_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -516,7 +606,7 @@ func (x *WorkspaceHint) String() string {
 func (*WorkspaceHint) ProtoMessage() {}
 
 func (x *WorkspaceHint) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[9]
+	mi := &file_parsec_v1_organization_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -529,7 +619,7 @@ func (x *WorkspaceHint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkspaceHint.ProtoReflect.Descriptor instead.
 func (*WorkspaceHint) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{9}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WorkspaceHint) GetWorkspace() []byte {
@@ -554,7 +644,7 @@ type GetUserManifestRequest struct {
 
 func (x *GetUserManifestRequest) Reset() {
 	*x = GetUserManifestRequest{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[10]
+	mi := &file_parsec_v1_organization_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +656,7 @@ func (x *GetUserManifestRequest) String() string {
 func (*GetUserManifestRequest) ProtoMessage() {}
 
 func (x *GetUserManifestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[10]
+	mi := &file_parsec_v1_organization_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +669,7 @@ func (x *GetUserManifestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserManifestRequest.ProtoReflect.Descriptor instead.
 func (*GetUserManifestRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{10}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{12}
 }
 
 type GetUserManifestResponse struct {
@@ -591,7 +681,7 @@ type GetUserManifestResponse struct {
 
 func (x *GetUserManifestResponse) Reset() {
 	*x = GetUserManifestResponse{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[11]
+	mi := &file_parsec_v1_organization_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +693,7 @@ func (x *GetUserManifestResponse) String() string {
 func (*GetUserManifestResponse) ProtoMessage() {}
 
 func (x *GetUserManifestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[11]
+	mi := &file_parsec_v1_organization_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +706,7 @@ func (x *GetUserManifestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserManifestResponse.ProtoReflect.Descriptor instead.
 func (*GetUserManifestResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{11}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetUserManifestResponse) GetManifest() []byte {
@@ -635,7 +725,7 @@ type PutUserManifestRequest struct {
 
 func (x *PutUserManifestRequest) Reset() {
 	*x = PutUserManifestRequest{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[12]
+	mi := &file_parsec_v1_organization_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +737,7 @@ func (x *PutUserManifestRequest) String() string {
 func (*PutUserManifestRequest) ProtoMessage() {}
 
 func (x *PutUserManifestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[12]
+	mi := &file_parsec_v1_organization_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +750,7 @@ func (x *PutUserManifestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutUserManifestRequest.ProtoReflect.Descriptor instead.
 func (*PutUserManifestRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{12}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PutUserManifestRequest) GetManifest() []byte {
@@ -678,7 +768,7 @@ type PutUserManifestResponse struct {
 
 func (x *PutUserManifestResponse) Reset() {
 	*x = PutUserManifestResponse{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[13]
+	mi := &file_parsec_v1_organization_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +780,7 @@ func (x *PutUserManifestResponse) String() string {
 func (*PutUserManifestResponse) ProtoMessage() {}
 
 func (x *PutUserManifestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[13]
+	mi := &file_parsec_v1_organization_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +793,7 @@ func (x *PutUserManifestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutUserManifestResponse.ProtoReflect.Descriptor instead.
 func (*PutUserManifestResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{13}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{15}
 }
 
 type GetKeyDeliveryRequest struct {
@@ -716,7 +806,7 @@ type GetKeyDeliveryRequest struct {
 
 func (x *GetKeyDeliveryRequest) Reset() {
 	*x = GetKeyDeliveryRequest{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[14]
+	mi := &file_parsec_v1_organization_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +818,7 @@ func (x *GetKeyDeliveryRequest) String() string {
 func (*GetKeyDeliveryRequest) ProtoMessage() {}
 
 func (x *GetKeyDeliveryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[14]
+	mi := &file_parsec_v1_organization_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +831,7 @@ func (x *GetKeyDeliveryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyDeliveryRequest.ProtoReflect.Descriptor instead.
 func (*GetKeyDeliveryRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{14}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetKeyDeliveryRequest) GetKey() []byte {
@@ -760,7 +850,7 @@ type GetKeyDeliveryResponse struct {
 
 func (x *GetKeyDeliveryResponse) Reset() {
 	*x = GetKeyDeliveryResponse{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[15]
+	mi := &file_parsec_v1_organization_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +862,7 @@ func (x *GetKeyDeliveryResponse) String() string {
 func (*GetKeyDeliveryResponse) ProtoMessage() {}
 
 func (x *GetKeyDeliveryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[15]
+	mi := &file_parsec_v1_organization_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +875,7 @@ func (x *GetKeyDeliveryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyDeliveryResponse.ProtoReflect.Descriptor instead.
 func (*GetKeyDeliveryResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{15}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetKeyDeliveryResponse) GetSealed() []byte {
@@ -803,7 +893,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[16]
+	mi := &file_parsec_v1_organization_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +905,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[16]
+	mi := &file_parsec_v1_organization_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +918,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{16}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{18}
 }
 
 // A hint: the newest index of a log. Duplicates and order do not matter.
@@ -843,7 +933,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_parsec_v1_organization_proto_msgTypes[17]
+	mi := &file_parsec_v1_organization_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +945,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_v1_organization_proto_msgTypes[17]
+	mi := &file_parsec_v1_organization_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +958,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{17}
+	return file_parsec_v1_organization_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SubscribeResponse) GetWorkspace() []byte {
@@ -898,7 +988,11 @@ const file_parsec_v1_organization_proto_rawDesc = "" +
 	"\x10BootstrapRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\fR\x05token\x12\x16\n" +
 	"\x06record\x18\x02 \x01(\fR\x06record\x12\x18\n" +
-	"\aopening\x18\x03 \x01(\fR\aopening\"/\n" +
+	"\aopening\x18\x03 \x01(\fR\aopening\"\x11\n" +
+	"\x0fGetUsageRequest\"<\n" +
+	"\x10GetUsageResponse\x12\x12\n" +
+	"\x04used\x18\x01 \x01(\x04R\x04used\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x04R\x05limit\"/\n" +
 	"\x17OrganizationPullRequest\x12\x14\n" +
 	"\x05since\x18\x01 \x01(\x04R\x05since\"\x81\x01\n" +
 	"\x18OrganizationPullResponse\x12/\n" +
@@ -940,7 +1034,7 @@ const file_parsec_v1_organization_proto_rawDesc = "" +
 	"\tworkspace\x18\x01 \x01(\fR\tworkspace\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index2H\n" +
 	"\rServerService\x127\n" +
-	"\x04Info\x12\x16.parsec.v1.InfoRequest\x1a\x17.parsec.v1.InfoResponse2\x98\x05\n" +
+	"\x04Info\x12\x16.parsec.v1.InfoRequest\x1a\x17.parsec.v1.InfoResponse2\xdd\x05\n" +
 	"\x13OrganizationService\x12=\n" +
 	"\tBootstrap\x12\x1b.parsec.v1.BootstrapRequest\x1a\x13.parsec.v1.Appended\x12Q\n" +
 	"\x04Pull\x12\".parsec.v1.OrganizationPullRequest\x1a#.parsec.v1.OrganizationPullResponse0\x01\x12C\n" +
@@ -948,7 +1042,8 @@ const file_parsec_v1_organization_proto_rawDesc = "" +
 	"\x0eListWorkspaces\x12 .parsec.v1.ListWorkspacesRequest\x1a!.parsec.v1.ListWorkspacesResponse\x12X\n" +
 	"\x0fGetUserManifest\x12!.parsec.v1.GetUserManifestRequest\x1a\".parsec.v1.GetUserManifestResponse\x12X\n" +
 	"\x0fPutUserManifest\x12!.parsec.v1.PutUserManifestRequest\x1a\".parsec.v1.PutUserManifestResponse\x12U\n" +
-	"\x0eGetKeyDelivery\x12 .parsec.v1.GetKeyDeliveryRequest\x1a!.parsec.v1.GetKeyDeliveryResponse\x12H\n" +
+	"\x0eGetKeyDelivery\x12 .parsec.v1.GetKeyDeliveryRequest\x1a!.parsec.v1.GetKeyDeliveryResponse\x12C\n" +
+	"\bGetUsage\x12\x1a.parsec.v1.GetUsageRequest\x1a\x1b.parsec.v1.GetUsageResponse\x12H\n" +
 	"\tSubscribe\x12\x1b.parsec.v1.SubscribeRequest\x1a\x1c.parsec.v1.SubscribeResponse0\x01B'Z%parsec/internal/api/parsecv1;parsecv1b\x06proto3"
 
 var (
@@ -963,53 +1058,57 @@ func file_parsec_v1_organization_proto_rawDescGZIP() []byte {
 	return file_parsec_v1_organization_proto_rawDescData
 }
 
-var file_parsec_v1_organization_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_parsec_v1_organization_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_parsec_v1_organization_proto_goTypes = []any{
 	(*InfoRequest)(nil),               // 0: parsec.v1.InfoRequest
 	(*InfoResponse)(nil),              // 1: parsec.v1.InfoResponse
 	(*BootstrapRequest)(nil),          // 2: parsec.v1.BootstrapRequest
-	(*OrganizationPullRequest)(nil),   // 3: parsec.v1.OrganizationPullRequest
-	(*OrganizationPullResponse)(nil),  // 4: parsec.v1.OrganizationPullResponse
-	(*OrganizationAppendRequest)(nil), // 5: parsec.v1.OrganizationAppendRequest
-	(*KeyDelivery)(nil),               // 6: parsec.v1.KeyDelivery
-	(*ListWorkspacesRequest)(nil),     // 7: parsec.v1.ListWorkspacesRequest
-	(*ListWorkspacesResponse)(nil),    // 8: parsec.v1.ListWorkspacesResponse
-	(*WorkspaceHint)(nil),             // 9: parsec.v1.WorkspaceHint
-	(*GetUserManifestRequest)(nil),    // 10: parsec.v1.GetUserManifestRequest
-	(*GetUserManifestResponse)(nil),   // 11: parsec.v1.GetUserManifestResponse
-	(*PutUserManifestRequest)(nil),    // 12: parsec.v1.PutUserManifestRequest
-	(*PutUserManifestResponse)(nil),   // 13: parsec.v1.PutUserManifestResponse
-	(*GetKeyDeliveryRequest)(nil),     // 14: parsec.v1.GetKeyDeliveryRequest
-	(*GetKeyDeliveryResponse)(nil),    // 15: parsec.v1.GetKeyDeliveryResponse
-	(*SubscribeRequest)(nil),          // 16: parsec.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),         // 17: parsec.v1.SubscribeResponse
-	(*Position)(nil),                  // 18: parsec.v1.Position
-	(*Appended)(nil),                  // 19: parsec.v1.Appended
+	(*GetUsageRequest)(nil),           // 3: parsec.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),          // 4: parsec.v1.GetUsageResponse
+	(*OrganizationPullRequest)(nil),   // 5: parsec.v1.OrganizationPullRequest
+	(*OrganizationPullResponse)(nil),  // 6: parsec.v1.OrganizationPullResponse
+	(*OrganizationAppendRequest)(nil), // 7: parsec.v1.OrganizationAppendRequest
+	(*KeyDelivery)(nil),               // 8: parsec.v1.KeyDelivery
+	(*ListWorkspacesRequest)(nil),     // 9: parsec.v1.ListWorkspacesRequest
+	(*ListWorkspacesResponse)(nil),    // 10: parsec.v1.ListWorkspacesResponse
+	(*WorkspaceHint)(nil),             // 11: parsec.v1.WorkspaceHint
+	(*GetUserManifestRequest)(nil),    // 12: parsec.v1.GetUserManifestRequest
+	(*GetUserManifestResponse)(nil),   // 13: parsec.v1.GetUserManifestResponse
+	(*PutUserManifestRequest)(nil),    // 14: parsec.v1.PutUserManifestRequest
+	(*PutUserManifestResponse)(nil),   // 15: parsec.v1.PutUserManifestResponse
+	(*GetKeyDeliveryRequest)(nil),     // 16: parsec.v1.GetKeyDeliveryRequest
+	(*GetKeyDeliveryResponse)(nil),    // 17: parsec.v1.GetKeyDeliveryResponse
+	(*SubscribeRequest)(nil),          // 18: parsec.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),         // 19: parsec.v1.SubscribeResponse
+	(*Position)(nil),                  // 20: parsec.v1.Position
+	(*Appended)(nil),                  // 21: parsec.v1.Appended
 }
 var file_parsec_v1_organization_proto_depIdxs = []int32{
-	18, // 0: parsec.v1.OrganizationPullResponse.position:type_name -> parsec.v1.Position
-	6,  // 1: parsec.v1.OrganizationAppendRequest.deliveries:type_name -> parsec.v1.KeyDelivery
-	9,  // 2: parsec.v1.ListWorkspacesResponse.workspaces:type_name -> parsec.v1.WorkspaceHint
+	20, // 0: parsec.v1.OrganizationPullResponse.position:type_name -> parsec.v1.Position
+	8,  // 1: parsec.v1.OrganizationAppendRequest.deliveries:type_name -> parsec.v1.KeyDelivery
+	11, // 2: parsec.v1.ListWorkspacesResponse.workspaces:type_name -> parsec.v1.WorkspaceHint
 	0,  // 3: parsec.v1.ServerService.Info:input_type -> parsec.v1.InfoRequest
 	2,  // 4: parsec.v1.OrganizationService.Bootstrap:input_type -> parsec.v1.BootstrapRequest
-	3,  // 5: parsec.v1.OrganizationService.Pull:input_type -> parsec.v1.OrganizationPullRequest
-	5,  // 6: parsec.v1.OrganizationService.Append:input_type -> parsec.v1.OrganizationAppendRequest
-	7,  // 7: parsec.v1.OrganizationService.ListWorkspaces:input_type -> parsec.v1.ListWorkspacesRequest
-	10, // 8: parsec.v1.OrganizationService.GetUserManifest:input_type -> parsec.v1.GetUserManifestRequest
-	12, // 9: parsec.v1.OrganizationService.PutUserManifest:input_type -> parsec.v1.PutUserManifestRequest
-	14, // 10: parsec.v1.OrganizationService.GetKeyDelivery:input_type -> parsec.v1.GetKeyDeliveryRequest
-	16, // 11: parsec.v1.OrganizationService.Subscribe:input_type -> parsec.v1.SubscribeRequest
-	1,  // 12: parsec.v1.ServerService.Info:output_type -> parsec.v1.InfoResponse
-	19, // 13: parsec.v1.OrganizationService.Bootstrap:output_type -> parsec.v1.Appended
-	4,  // 14: parsec.v1.OrganizationService.Pull:output_type -> parsec.v1.OrganizationPullResponse
-	19, // 15: parsec.v1.OrganizationService.Append:output_type -> parsec.v1.Appended
-	8,  // 16: parsec.v1.OrganizationService.ListWorkspaces:output_type -> parsec.v1.ListWorkspacesResponse
-	11, // 17: parsec.v1.OrganizationService.GetUserManifest:output_type -> parsec.v1.GetUserManifestResponse
-	13, // 18: parsec.v1.OrganizationService.PutUserManifest:output_type -> parsec.v1.PutUserManifestResponse
-	15, // 19: parsec.v1.OrganizationService.GetKeyDelivery:output_type -> parsec.v1.GetKeyDeliveryResponse
-	17, // 20: parsec.v1.OrganizationService.Subscribe:output_type -> parsec.v1.SubscribeResponse
-	12, // [12:21] is the sub-list for method output_type
-	3,  // [3:12] is the sub-list for method input_type
+	5,  // 5: parsec.v1.OrganizationService.Pull:input_type -> parsec.v1.OrganizationPullRequest
+	7,  // 6: parsec.v1.OrganizationService.Append:input_type -> parsec.v1.OrganizationAppendRequest
+	9,  // 7: parsec.v1.OrganizationService.ListWorkspaces:input_type -> parsec.v1.ListWorkspacesRequest
+	12, // 8: parsec.v1.OrganizationService.GetUserManifest:input_type -> parsec.v1.GetUserManifestRequest
+	14, // 9: parsec.v1.OrganizationService.PutUserManifest:input_type -> parsec.v1.PutUserManifestRequest
+	16, // 10: parsec.v1.OrganizationService.GetKeyDelivery:input_type -> parsec.v1.GetKeyDeliveryRequest
+	3,  // 11: parsec.v1.OrganizationService.GetUsage:input_type -> parsec.v1.GetUsageRequest
+	18, // 12: parsec.v1.OrganizationService.Subscribe:input_type -> parsec.v1.SubscribeRequest
+	1,  // 13: parsec.v1.ServerService.Info:output_type -> parsec.v1.InfoResponse
+	21, // 14: parsec.v1.OrganizationService.Bootstrap:output_type -> parsec.v1.Appended
+	6,  // 15: parsec.v1.OrganizationService.Pull:output_type -> parsec.v1.OrganizationPullResponse
+	21, // 16: parsec.v1.OrganizationService.Append:output_type -> parsec.v1.Appended
+	10, // 17: parsec.v1.OrganizationService.ListWorkspaces:output_type -> parsec.v1.ListWorkspacesResponse
+	13, // 18: parsec.v1.OrganizationService.GetUserManifest:output_type -> parsec.v1.GetUserManifestResponse
+	15, // 19: parsec.v1.OrganizationService.PutUserManifest:output_type -> parsec.v1.PutUserManifestResponse
+	17, // 20: parsec.v1.OrganizationService.GetKeyDelivery:output_type -> parsec.v1.GetKeyDeliveryResponse
+	4,  // 21: parsec.v1.OrganizationService.GetUsage:output_type -> parsec.v1.GetUsageResponse
+	19, // 22: parsec.v1.OrganizationService.Subscribe:output_type -> parsec.v1.SubscribeResponse
+	13, // [13:23] is the sub-list for method output_type
+	3,  // [3:13] is the sub-list for method input_type
 	3,  // [3:3] is the sub-list for extension type_name
 	3,  // [3:3] is the sub-list for extension extendee
 	0,  // [0:3] is the sub-list for field type_name
@@ -1027,7 +1126,7 @@ func file_parsec_v1_organization_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parsec_v1_organization_proto_rawDesc), len(file_parsec_v1_organization_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

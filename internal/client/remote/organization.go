@@ -168,6 +168,22 @@ func workspaces(m *parsecv1.ListWorkspacesResponse) ([]WorkspaceHint, error) {
 	return hints, nil
 }
 
+// Usage is how many bytes an organization has stored, and how many it may, as
+// the server says.
+type Usage struct {
+	Used uint64
+	// Limit is 0 where there is none.
+	Limit uint64
+}
+
+// GetUsage returns how much the organization has stored.
+func (c *Client) GetUsage(ctx context.Context) (Usage, error) {
+	return unary(ctx, c.wire, "ask how much is stored", c.patience, c.organization.GetUsage,
+		&parsecv1.GetUsageRequest{}, func(m *parsecv1.GetUsageResponse) (Usage, error) {
+			return Usage{m.GetUsed(), m.GetLimit()}, nil
+		})
+}
+
 // GetUserManifest returns the newest user manifest of the device's user. An
 // error of kind [fault.NotFound] says that there is none.
 func (c *Client) GetUserManifest(ctx context.Context) ([]byte, error) {

@@ -49,6 +49,7 @@ type Device struct {
 	cfg     DeviceConfig
 	cache   *blockcache.Cache
 	files   *filesystem.Device
+	usage   usage
 
 	// opening is held by who opens a workspace.
 	opening sync.Mutex
@@ -67,7 +68,9 @@ func OpenDevice(ctx context.Context, s *session.Session, cfg DeviceConfig) (*Dev
 		return nil, err
 	}
 	d := &Device{session: s, cfg: cfg, cache: cache, open: map[id.Workspace]*Syncer{}}
-	d.files = filesystem.New(d.shown, cfg.Files)
+	d.usage = usage{own: cfg.Files.Space, wanted: make(chan struct{}, 1)}
+	d.cfg.Files.Space = d.usage.space
+	d.files = filesystem.New(d.shown, d.cfg.Files)
 	all, err := workspace.Remembered(ctx, s)
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -248,6 +251,7 @@ func (d *Device) Run(ctx context.Context) error {
 	}
 	d.mu.Unlock()
 	group.Go(func() error { return d.listen(ctx) })
+	group.Go(func() error { return d.usage.follow(ctx, d.session.Server().GetUsage) })
 	return group.Wait()
 }
 

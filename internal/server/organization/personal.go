@@ -87,3 +87,18 @@ func (s *Service) KeyDelivery(ctx context.Context, c call.Caller, key record.Dig
 	})
 	return sealed, err
 }
+
+// Usage returns how many bytes the caller's organization has stored, and how
+// many it may; 0 for any. It costs the same whatever is stored.
+func (s *Service) Usage(ctx context.Context, c call.Caller) (used, limit uint64, err error) {
+	err = s.store.Read(ctx, func(tx meta.Tx) error {
+		o, err := s.keep.Caller(tx, c)
+		if err != nil {
+			return err
+		}
+		stats, err := tx.Organizations().Stats(o.Row.Key)
+		used, limit = stats.BlockBytes+stats.ManifestBytes, o.Row.Limits.Storage
+		return err
+	})
+	return used, limit, err
+}

@@ -98,6 +98,7 @@ func endpoints(c Config) map[string]endpoint {
 		parsecv1connect.OrganizationServiceGetUserManifestProcedure: {deviceProof, smallBody, c.RequestTime},
 		parsecv1connect.OrganizationServicePutUserManifestProcedure: {deviceProof, usermanifest.MaxSize + smallBody, c.CommitTime},
 		parsecv1connect.OrganizationServiceGetKeyDeliveryProcedure:  {deviceProof, smallBody, c.RequestTime},
+		parsecv1connect.OrganizationServiceGetUsageProcedure:        {deviceProof, smallBody, c.RequestTime},
 		parsecv1connect.OrganizationServiceSubscribeProcedure:       {deviceProof, smallBody, 0},
 
 		parsecv1connect.WorkspaceServicePullProcedure:           {deviceProof, smallBody, c.StreamTime},

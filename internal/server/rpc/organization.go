@@ -114,6 +114,15 @@ func (a organizationAPI) ListWorkspaces(ctx context.Context, _ *parsecv1.ListWor
 	return m, nil
 }
 
+// GetUsage returns how much the caller's organization has stored.
+func (a organizationAPI) GetUsage(ctx context.Context, _ *parsecv1.GetUsageRequest) (*parsecv1.GetUsageResponse, error) {
+	used, limit, err := a.organizations.Usage(ctx, callerOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return &parsecv1.GetUsageResponse{Used: used, Limit: limit}, nil
+}
+
 // GetUserManifest returns the newest manifest of the caller's user.
 func (a organizationAPI) GetUserManifest(ctx context.Context, _ *parsecv1.GetUserManifestRequest) (*parsecv1.GetUserManifestResponse, error) {
 	m, err := a.organizations.UserManifest(ctx, callerOf(ctx))

@@ -49,6 +49,9 @@ const (
 	// OrganizationServiceGetKeyDeliveryProcedure is the procedure name of the OrganizationService's
 	// GetKeyDelivery RPC.
 	OrganizationServiceGetKeyDeliveryProcedure = "/parsec.v1.OrganizationService/GetKeyDelivery"
+	// OrganizationServiceGetUsageProcedure is the procedure name of the OrganizationService's GetUsage
+	// RPC.
+	OrganizationServiceGetUsageProcedure = "/parsec.v1.OrganizationService/GetUsage"
 	// OrganizationServiceSubscribeProcedure is the procedure name of the OrganizationService's
 	// Subscribe RPC.
 	OrganizationServiceSubscribeProcedure = "/parsec.v1.OrganizationService/Subscribe"
@@ -174,6 +177,13 @@ var (
 			Procedure:  OrganizationServiceGetKeyDeliveryProcedure,
 		}
 	})
+	organizationServiceGetUsageSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     parsecv1.File_parsec_v1_organization_proto.Services().ByName("OrganizationService").Methods().ByName("GetUsage"),
+			Procedure:  OrganizationServiceGetUsageProcedure,
+		}
+	})
 	organizationServiceSubscribeSpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType: connect.StreamTypeServer,
@@ -201,6 +211,9 @@ type OrganizationServiceClient interface {
 	PutUserManifest(context.Context, *parsecv1.PutUserManifestRequest) (*parsecv1.PutUserManifestResponse, error)
 	// Returns a replaced user key's private half as sealed to the caller's device.
 	GetKeyDelivery(context.Context, *parsecv1.GetKeyDeliveryRequest) (*parsecv1.GetKeyDeliveryResponse, error)
+	// Returns how much the organization has stored, and how much it may. The
+	// cost does not grow with the amount of data.
+	GetUsage(context.Context, *parsecv1.GetUsageRequest) (*parsecv1.GetUsageResponse, error)
 	// Streams hints about what moved in the organization and in the caller's
 	// workspaces: first where each stands, then changes, and a beat every 30 s.
 	Subscribe(context.Context, *parsecv1.SubscribeRequest) (OrganizationServiceSubscribeClientStream, error)
@@ -271,6 +284,9 @@ type OrganizationServiceHandler interface {
 	PutUserManifest(context.Context, *parsecv1.PutUserManifestRequest) (*parsecv1.PutUserManifestResponse, error)
 	// Returns a replaced user key's private half as sealed to the caller's device.
 	GetKeyDelivery(context.Context, *parsecv1.GetKeyDeliveryRequest) (*parsecv1.GetKeyDeliveryResponse, error)
+	// Returns how much the organization has stored, and how much it may. The
+	// cost does not grow with the amount of data.
+	GetUsage(context.Context, *parsecv1.GetUsageRequest) (*parsecv1.GetUsageResponse, error)
 	// Streams hints about what moved in the organization and in the caller's
 	// workspaces: first where each stands, then changes, and a beat every 30 s.
 	Subscribe(context.Context, *parsecv1.SubscribeRequest, OrganizationServiceSubscribeServerStream) error
@@ -288,6 +304,7 @@ func RegisterOrganizationServiceHandler(server *connect.Server, svc Organization
 		connect.Method{Spec: organizationServiceGetUserManifestSpec(), Handler: adapter.getUserManifest},
 		connect.Method{Spec: organizationServicePutUserManifestSpec(), Handler: adapter.putUserManifest},
 		connect.Method{Spec: organizationServiceGetKeyDeliverySpec(), Handler: adapter.getKeyDelivery},
+		connect.Method{Spec: organizationServiceGetUsageSpec(), Handler: adapter.getUsage},
 		connect.Method{Spec: organizationServiceSubscribeSpec(), Handler: adapter.subscribe},
 	)
 }
@@ -354,6 +371,10 @@ func (UnimplementedOrganizationServiceHandler) GetKeyDelivery(context.Context, *
 	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.v1.OrganizationService.GetKeyDelivery is not implemented")
 }
 
+func (UnimplementedOrganizationServiceHandler) GetUsage(context.Context, *parsecv1.GetUsageRequest) (*parsecv1.GetUsageResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.v1.OrganizationService.GetUsage is not implemented")
+}
+
 func (UnimplementedOrganizationServiceHandler) Subscribe(context.Context, *parsecv1.SubscribeRequest, OrganizationServiceSubscribeServerStream) error {
 	return connect.NewError(connect.CodeUnimplemented, "parsec.v1.OrganizationService.Subscribe is not implemented")
 }
@@ -413,6 +434,14 @@ func (c *organizationServiceClient) PutUserManifest(ctx context.Context, req *pa
 func (c *organizationServiceClient) GetKeyDelivery(ctx context.Context, req *parsecv1.GetKeyDeliveryRequest) (*parsecv1.GetKeyDeliveryResponse, error) {
 	var res parsecv1.GetKeyDeliveryResponse
 	if err := c.client.CallUnary(ctx, organizationServiceGetKeyDeliverySpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *organizationServiceClient) GetUsage(ctx context.Context, req *parsecv1.GetUsageRequest) (*parsecv1.GetUsageResponse, error) {
+	var res parsecv1.GetUsageResponse
+	if err := c.client.CallUnary(ctx, organizationServiceGetUsageSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -502,6 +531,18 @@ func (h organizationServiceHandler) getKeyDelivery(ctx context.Context, _ connec
 		return err
 	}
 	res, err := h.svc.GetKeyDelivery(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h organizationServiceHandler) getUsage(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req parsecv1.GetUsageRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.GetUsage(ctx, &req)
 	if err != nil {
 		return err
 	}

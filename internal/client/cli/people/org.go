@@ -97,7 +97,7 @@ func (r *run) bootstrap(c *cobra.Command, url string, f session.Founder) error {
 		return err
 	}
 	if err == nil {
-		err = r.printInfo(h.Session)
+		err = r.printInfo(ctx, h.Session)
 		r.Console.Note("device %q is ready; `parsec workspace create NAME` makes your first workspace", f.Label)
 	}
 	return r.Close(ctx, h, err)
@@ -121,6 +121,10 @@ type organization struct {
 	Fingerprint id.Fingerprint `json:"fingerprint"`
 	Index       uint64         `json:"index"`
 	Head        record.Head    `json:"head"`
+	// StorageUsed is null where the server does not answer.
+	StorageUsed *uint64 `json:"storage_used"`
+	// StorageLimit is null where there is none, or the server does not answer.
+	StorageLimit *uint64 `json:"storage_limit"`
 }
 
 func (r *run) orgInfo() *cobra.Command {
@@ -130,17 +134,28 @@ func (r *run) orgInfo() *cobra.Command {
 		Long: `Shows the organization of the chosen device. The fingerprint is its identity:
 whoever sees another one is in another organization. Index and head say how far
 its log is verified; read them out to each other to know that the server shows
-both of you the same.`,
+both of you the same. How much is stored, and how much may be, is what the server
+says.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return r.With(c, func(_ context.Context, s *session.Session) error { return r.printInfo(s) })
+			return r.With(c, r.printInfo)
 		},
 	})
 }
 
-func (r *run) printInfo(s *session.Session) error {
+func (r *run) printInfo(ctx context.Context, s *session.Session) error {
 	at := s.Organization().Position()
-	o := organization{s.Organization().Name(), s.Device().Server, s.Device().Organization, at.Index, at.Head}
+	o := organization{Name: s.Organization().Name(), Server: s.Device().Server, Fingerprint: s.Device().Organization, Index: at.Index, Head: at.Head}
+	stored, err := s.Server().GetUsage(ctx)
+	switch {
+	case err == nil:
+		o.StorageUsed = &stored.Used
+		if stored.Limit > 0 {
+			o.StorageLimit = &stored.Limit
+		}
+	case !fault.Is(err, fault.Unreachable):
+		return err
+	}
 	return r.Print(o, func() [][]string {
 		return [][]string{
 			{"name", o.Name},
@@ -148,6 +163,15 @@ func (r *run) printInfo(s *session.Session) error {
 			{"fingerprint", o.Fingerprint.String()},
 			{"log index", fmt.Sprint(o.Index)},
 			{"log head", o.Head.String()},
+			{"storage used", size(o.StorageUsed, "unknown")},
+			{"storage limit", size(o.StorageLimit, "none")},
 		}
 	})
+}
+
+func size(n *uint64, none string) string {
+	if n == nil {
+		return none
+	}
+	return cmdline.Size(*n)
 }
