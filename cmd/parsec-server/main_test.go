@@ -39,6 +39,10 @@ import (
 // asProgram makes the test binary the program itself.
 const asProgram = "PARSEC_TEST_AS_SERVER"
 
+// noRaceSleep spares the second that a program with the race detector waits at
+// its end, which each command of the scripts would take.
+const noRaceSleep = "GORACE=atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
@@ -82,7 +86,7 @@ func start(dir string, environment []string, args ...string) (*process, error) {
 		return nil, err
 	}
 	p := &process{Cmd: exec.Command(program, append([]string{"run"}, args...)...), log: new(log)}
-	p.Dir, p.Env = dir, append(environment, asProgram+"=1")
+	p.Dir, p.Env = dir, append(environment, asProgram+"=1", noRaceSleep)
 	p.Stderr = p.log
 	out, err := p.StdoutPipe()
 	if err != nil {
@@ -123,6 +127,7 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[serverKey{}] = new(process)
+			e.Vars = append(e.Vars, noRaceSleep)
 			return nil
 		},
 	})
