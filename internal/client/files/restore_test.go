@@ -2,10 +2,13 @@ package files_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -119,6 +122,38 @@ func TestWhatWasThereComesBack(t *testing.T) {
 	bob.Sync()
 	if diff := cmp.Diff(state(t, tree), state(t, bob.Tree("plans"))); diff != "" {
 		t.Errorf("another device (-want +got):\n%s", diff)
+	}
+}
+
+func TestManyFoldersComeTogether(t *testing.T) {
+	alice, tree := alone(t)
+	dir := t.TempDir()
+	for i := range 60 {
+		folder := filepath.Join(dir, fmt.Sprint("folder ", i), "inner")
+		if err := errors.Join(os.MkdirAll(folder, 0o700), os.WriteFile(filepath.Join(folder, "file"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tree.Import(t.Context(), dir, stat(t, tree, "/"), "all", files.CopyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	then := position(tree)
+	if err := alice.Work(tree, func(ctx context.Context, l *files.Local) error { return l.Remove(ctx, "/all", true) }); err != nil {
+		t.Fatal(err)
+	}
+	before := alice.Server().Meter().Requests()
+	if all := paths(t, at(t, tree, then)); len(all) != 181 {
+		t.Errorf("%d entries are listed", len(all))
+	}
+	listed := alice.Server().Meter().Requests()
+	if n := listed - before; n > 20 {
+		t.Errorf("listing 121 folders took %d requests", n)
+	}
+	if did := restore(t, tree, then, "/", true); len(did) != 181 {
+		t.Errorf("%d entries would be restored", len(did))
+	}
+	if n := alice.Server().Meter().Requests() - listed; n > 6 {
+		t.Errorf("comparing 121 folders took %d requests", n)
 	}
 }
 

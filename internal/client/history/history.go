@@ -50,6 +50,8 @@ type Tree struct {
 	known   map[id.Entry]known
 	folders map[id.Entry]*folder
 	held    int
+	// near are folders that were seen in others and not listed yet.
+	near map[id.Entry]place
 	// places are those of entries that do not name their folder as their own.
 	places map[id.Entry]merge.Place
 }
@@ -69,7 +71,7 @@ var _ basecache.Base = (*Tree)(nil)
 func Open(ctx context.Context, m *mirror.Mirror, blocks overlay.Blocks, at Moment) (*Tree, error) {
 	t := &Tree{
 		mirror: m, ws: m.Workspace(),
-		known: map[id.Entry]known{}, folders: map[id.Entry]*folder{}, places: map[id.Entry]merge.Place{},
+		known: map[id.Entry]known{}, folders: map[id.Entry]*folder{}, near: map[id.Entry]place{}, places: map[id.Entry]merge.Place{},
 	}
 	if err := t.begin(ctx, at); err != nil {
 		return nil, err

@@ -358,3 +358,50 @@ func TestNothingOfThePastCanBeChanged(t *testing.T) {
 		t.Error("something was removed")
 	}
 }
+
+func TestTheOrderOfTheLogCountsAndNotThatOfItsTimes(t *testing.T) {
+	t.Parallel()
+	alice, w := start(t)
+	a, first := w.create(merge.Place{Folder: w.mirror.Root(), Name: "a"}, link("1"))
+	b, second := w.create(merge.Place{Folder: w.mirror.Root(), Name: "b"}, link("1"))
+	w.commit(first, second)
+	other := alice.EnrollDevice()
+	other.Place.Config.Now = func() time.Time { return time.Now().Add(2 * time.Minute) }
+	other.Reopen()
+	other.Sync()
+	ws, err := workspace.Find(t.Context(), other.Session, "plans")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mirror.New(ws)
+	if err := m.Pull(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := time.Now()
+	late := &writer{t: t, mirror: m, edit: edit.New(m), entries: maps.Clone(w.entries), states: map[uint64]map[string]string{}}
+	late.commit(late.write(b, "2, by a fast clock"))
+	w.commit(w.write(a, "2, by who has not seen that")) // lands behind it, with an earlier time
+
+	mine := w.mirror.Workspace()
+	newest, err := mine.Made(t.Context(), mine.Log().Position().Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ahead, err := mine.Made(t.Context(), newest.Index-1)
+	if err != nil || ahead.Time <= newest.Time {
+		t.Fatalf("record %d of %d and record %d of %d: %v", ahead.Index, ahead.Time, newest.Index, newest.Time, err)
+	}
+	for name, c := range map[string]struct {
+		at   time.Time
+		want map[string]string
+	}{
+		"before both":                        {before, map[string]string{"/a": "1", "/b": "1"}},
+		"between their times":                {time.Now(), map[string]string{"/a": "2, by who has not seen that", "/b": "2, by a fast clock"}},
+		"when the fast clock says it was":    {time.Unix(0, ahead.Time), map[string]string{"/a": "2, by who has not seen that", "/b": "2, by a fast clock"}},
+		"when the last one says that it was": {time.Unix(0, newest.Time), map[string]string{"/a": "2, by who has not seen that", "/b": "2, by a fast clock"}},
+	} {
+		if diff := cmp.Diff(c.want, dump(t, at(t, w.mirror, history.Moment{Time: c.at}))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

@@ -52,13 +52,102 @@ func (t *Tree) Find(ctx context.Context, names []string) ([]Listed, bool, error)
 	return all, true, nil
 }
 
-// List returns what a folder showed, by name.
+// List returns what a folder showed, by name. Whoever lists one folder of another
+// after the other gets more and more of them looked at together.
 func (t *Tree) List(ctx context.Context, e id.Entry) ([]Listed, error) {
+	some, size := t.coming(e)
+	if len(some) > 1 {
+		if err := t.deeper(ctx, some); err != nil {
+			return nil, err
+		}
+	}
 	f, err := t.folder(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	return t.shown(ctx, e, f, f.children)
+	all, err := t.shown(ctx, e, f, f.children)
+	if err == nil {
+		t.expect(all, size)
+	}
+	return all, err
+}
+
+// perFolder is how many entries below each of some folders are looked at ahead.
+const perFolder = 64
+
+// deeper looks ahead at what is in some folders, and in those below them.
+func (t *Tree) deeper(ctx context.Context, level []id.Entry) error {
+	for left := min(perFolder*len(level), atOnce); len(level) > 0 && left > 0; {
+		level = level[:min(len(level), foldersAtOnce)]
+		loaded, err := t.load(ctx, level)
+		if err != nil {
+			return err
+		}
+		level = t.together(level, loaded)
+		if err := t.ahead(ctx, level, loaded); err != nil {
+			return err
+		}
+		var below []id.Entry
+		for _, e := range level {
+			left -= len(loaded[e].children)
+			for _, c := range loaded[e].children {
+				if c.Kind == manifest.Folder {
+					below = append(below, c.Entry)
+				}
+			}
+		}
+		level = below
+	}
+	return nil
+}
+
+// siblings are the folders in a folder.
+type siblings struct {
+	folders []id.Entry
+	// done is up to which of them it was looked ahead, and size how many of them
+	// come together the next time.
+	done, size int
+}
+
+// place is one of several siblings.
+type place struct {
+	*siblings
+	index int
+}
+
+// coming returns the folders that are looked at together with one that is listed,
+// itself the first, and how many will be the next time.
+func (t *Tree) coming(e id.Entry) (some []id.Entry, size int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p, ok := t.near[e]
+	if !ok {
+		return nil, 1
+	}
+	delete(t.near, e)
+	if p.index < p.done {
+		return nil, p.size
+	}
+	some = p.folders[p.index:min(p.index+p.size, len(p.folders))]
+	p.done = p.index + len(some)
+	p.size = min(4*p.size, foldersAtOnce)
+	return some, p.size
+}
+
+// expect remembers the folders among what a folder showed: they may be listed next.
+func (t *Tree) expect(all []Listed, size int) {
+	s := &siblings{size: size}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.near) > maxKnown {
+		clear(t.near)
+	}
+	for _, l := range all {
+		if l.Kind == manifest.Folder {
+			t.near[l.Entry] = place{s, len(s.folders)}
+			s.folders = append(s.folders, l.Entry)
+		}
+	}
 }
 
 // How much a walk looks at together.
