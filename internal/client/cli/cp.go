@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -37,7 +38,11 @@ goes on: it passes over what is there with the same size, time and mode. With
 --update a folder is brought up to date where the destination has its name.
 
 With --at, what is copied from a workspace is what was there at an earlier time;
-` + "`parsec ls --help`" + ` says how that is written.`,
+` + "`parsec ls --help`" + ` says how that is written.
+
+What was done on this device and is not sent yet is sent before. Without the
+server, copies into a workspace are kept on this device, a file at a time, and
+sent with the next sync; and what is on this device can be copied out.`,
 		Example: `  parsec cp -r ~/Documents/plans plans:/
   parsec cp -r --at 3d plans:/2026 ~/plans-of-then
   parsec cp plans:/plans/roof.pdf .
@@ -78,9 +83,11 @@ type source struct {
 	contents bool
 	// file is the local path to read.
 	file string
-	// entry is that of a source in a workspace, and tree where it is.
+	// entry is that of a source in a workspace, and from where it is.
 	entry files.Entry
-	tree  *files.Tree
+	from  *shown
+	// past is where it was, if that is asked for.
+	past *files.Tree
 }
 
 func (j *copying) run(c *cobra.Command, args []string) error {
@@ -185,11 +192,36 @@ func (j *copying) copy(ctx context.Context, d *desk) error {
 	defer j.progress.Close()
 	switch {
 	case j.to.stream:
-		return j.sources[0].tree.Content(ctx, j.sources[0].entry, j.r.Stdout)
+		return j.content(ctx, j.sources[0], j.r.Stdout)
 	case j.to.remote():
 		return j.in(ctx)
 	}
 	return j.out(ctx)
+}
+
+// content writes the content of a source: in large parts, if the server has it.
+func (j *copying) content(ctx context.Context, s *source, w io.Writer) error {
+	if s.past != nil {
+		return s.past.Content(ctx, s.entry, w)
+	}
+	if j.desk.offline != nil || !s.from.Stored(ctx, s.entry) {
+		return s.from.Content(ctx, s.entry, w)
+	}
+	tree := files.New(s.from.sync.Mirror())
+	e, err := inTree(ctx, tree, s)
+	if err != nil {
+		return err
+	}
+	return tree.Content(ctx, e, w)
+}
+
+// inTree returns a source as the verified tree has it.
+func inTree(ctx context.Context, tree *files.Tree, s *source) (files.Entry, error) {
+	p, err := s.from.Canonical(ctx, s.entry)
+	if err != nil {
+		return files.Entry{}, err
+	}
+	return tree.Stat(ctx, p)
 }
 
 // lookRemotely finds a source in a workspace.
@@ -198,10 +230,17 @@ func (j *copying) lookRemotely(ctx context.Context, s *source) error {
 		return nil
 	}
 	var err error
-	if s.tree, err = j.shown(ctx, s.workspace); err != nil {
+	if s.from, err = j.desk.workspace(ctx, s.workspace); err != nil {
 		return err
 	}
-	if s.entry, err = s.tree.Stat(ctx, s.path); err != nil {
+	if j.at.given() {
+		if s.past, err = j.pastOf(ctx, s); err == nil {
+			s.entry, err = s.past.Stat(ctx, s.path)
+		}
+	} else {
+		s.entry, err = s.from.Stat(ctx, s.path)
+	}
+	if err != nil {
 		return err
 	}
 	s.name, s.folder = s.entry.Name(), s.entry.Kind == manifest.Folder
@@ -209,24 +248,28 @@ func (j *copying) lookRemotely(ctx context.Context, s *source) error {
 	return j.checkFolder(s)
 }
 
-// shown returns the workspace that is copied from, as it is or as it was.
-func (j *copying) shown(ctx context.Context, name string) (*files.Tree, error) {
-	t, err := j.desk.tree(ctx, name)
-	if err != nil || !j.at.given() {
-		return t, err
-	}
-	if past, ok := j.past[name]; ok {
+// pastOf returns the workspace of a source as it was.
+func (j *copying) pastOf(ctx context.Context, s *source) (*files.Tree, error) {
+	if past, ok := j.past[s.workspace]; ok {
 		return past, nil
 	}
-	past, err := files.At(ctx, t.Mirror, j.then)
+	past, err := j.desk.past(ctx, s.workspace, j.then)
 	if err != nil {
 		return nil, err
 	}
 	if j.past == nil {
 		j.past = map[string]*files.Tree{}
 	}
-	j.past[name] = past
+	j.past[s.workspace] = past
 	return past, nil
+}
+
+// tree returns what a source in a workspace is listed in.
+func (s *source) tree() files.Lister {
+	if s.past != nil {
+		return s.past
+	}
+	return s.from
 }
 
 // measure returns how much there is to copy, where somebody sees it.
@@ -238,7 +281,7 @@ func (j *copying) measure(ctx context.Context) uint64 {
 	for _, s := range j.sources {
 		switch {
 		case s.remote(): // what cannot be read is met again, and told, by the copy
-			_ = files.Walk(ctx, s.tree, s.entry, func(e files.Entry) error {
+			_ = files.Walk(ctx, s.tree(), s.entry, func(e files.Entry) error {
 				if e.Kind == manifest.File {
 					total += e.Size()
 				}

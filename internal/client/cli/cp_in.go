@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"path"
 	"strings"
 
@@ -22,66 +23,147 @@ type goal struct {
 // in copies all sources into a workspace. Local ones that go to the same
 // folder go together.
 func (j *copying) in(ctx context.Context) error {
-	t, err := j.desk.tree(ctx, j.to.workspace)
+	t, err := j.desk.workspace(ctx, j.to.workspace)
+	if err != nil {
+		return err
+	}
+	if err := t.sync.MayWrite(); err != nil {
+		return err
+	}
+	into, err := j.into(ctx, t)
 	if err != nil {
 		return err
 	}
 	var together []files.Source
-	var into files.Entry
+	var folder files.Entry
 	for _, s := range j.sources {
-		g, err := j.goal(ctx, t, s)
+		g, err := j.goal(ctx, t.Local, s)
 		if err != nil {
 			return err
 		}
 		if s.local() && len(j.sources) > 1 {
-			together, into = append(together, files.Source{Path: s.file, Name: g.name}), g.into
+			together, folder = append(together, files.Source{Path: s.file, Name: g.name}), g.into
 			continue
 		}
-		if err := g.mark.around(ctx, j.desk, func() error { return j.inOne(ctx, t, s, g) }); err != nil {
+		if err := g.mark.around(ctx, j.desk, func() error { return j.inOne(ctx, into, t, s, g) }); err != nil {
 			return err
 		}
 	}
 	if len(together) == 0 {
 		return nil
 	}
-	return t.ImportAll(ctx, together, into, j.options())
+	return into.importAll(ctx, together, folder, j.options())
 }
 
-func (j *copying) inOne(ctx context.Context, t *files.Tree, s *source, g goal) error {
-	switch {
-	case s.stream:
-		return t.ImportStream(ctx, j.r.Console.Input(ctx), g.into, g.name, j.options())
-	case s.local():
-		return t.ImportAll(ctx, []files.Source{{Path: s.file, Name: g.name}}, g.into, j.options())
-	case s.tree.Workspace().ID() != t.Workspace().ID():
-		return t.CopyAcross(ctx, s.tree, s.entry, g.into, g.name, j.options())
-	case g.name == "":
-		children, err := s.tree.List(ctx, s.entry)
-		if err != nil {
-			return err
-		}
-		for _, e := range children {
-			if err := j.within(ctx, t, s, e, g.into, e.Name()); err != nil {
-				return err
+// into returns how copies come into a workspace: in commits of many files, or,
+// where the server or local work does not allow that, through the local tree.
+func (j *copying) into(ctx context.Context, t *shown) (in, error) {
+	tree, err := j.desk.bulk(ctx, t)
+	for _, s := range j.sources {
+		if err == nil && tree != nil && s.remote() && s.past == nil {
+			var from *files.Tree
+			if from, err = j.desk.bulk(ctx, s.from); from == nil {
+				tree = nil
 			}
 		}
-		return nil
-	case s.tree == t && path.Join(g.into.Path, g.name) == s.entry.Path:
-		return fault.Errorf(fault.Usage, "%s %s: they are the same", s.describe(), j.to.text)
 	}
-	return j.within(ctx, t, s, s.entry, g.into, g.name)
+	if err != nil {
+		return nil, err
+	}
+	if tree != nil {
+		return inBulk{tree}, nil
+	}
+	t.changed = true
+	return inLocal{t.Local}, nil
 }
 
-// within copies an entry of a source within its workspace.
-func (j *copying) within(ctx context.Context, t *files.Tree, s *source, e, into files.Entry, name string) error {
-	if s.tree == t {
-		return t.Copy(ctx, e, into, name, j.options())
+// in is a way for copies into a workspace.
+type in interface {
+	importAll(ctx context.Context, from []files.Source, into files.Entry, o files.CopyOptions) error
+	importStream(ctx context.Context, r io.Reader, into files.Entry, name string, o files.CopyOptions) error
+	// copyIn copies a source in a workspace, or with an empty name what is in it.
+	copyIn(ctx context.Context, s *source, into files.Entry, name string, o files.CopyOptions) error
+}
+
+// inBulk commits many files at once.
+type inBulk struct{ tree *files.Tree }
+
+func (b inBulk) importAll(ctx context.Context, from []files.Source, into files.Entry, o files.CopyOptions) error {
+	return b.tree.ImportAll(ctx, from, into, o)
+}
+
+func (b inBulk) importStream(ctx context.Context, r io.Reader, into files.Entry, name string, o files.CopyOptions) error {
+	return b.tree.ImportStream(ctx, r, into, name, o)
+}
+
+func (b inBulk) copyIn(ctx context.Context, s *source, into files.Entry, name string, o files.CopyOptions) error {
+	from, e := s.past, s.entry
+	if from == nil {
+		var err error
+		from = s.from.tree
+		if e, err = inTree(ctx, from, s); err != nil {
+			return err
+		}
 	}
-	return t.CopyFrom(ctx, s.tree, e, into, name, j.options())
+	switch {
+	case from.Workspace().ID() != b.tree.Workspace().ID():
+		return b.tree.CopyAcross(ctx, from, e, into, name, o)
+	case name != "":
+		return b.within(ctx, from, e, into, name, o)
+	}
+	children, err := from.List(ctx, e)
+	if err != nil {
+		return err
+	}
+	for _, below := range children {
+		if err := b.within(ctx, from, below, into, below.Name(), o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// within copies an entry within its workspace.
+func (b inBulk) within(ctx context.Context, from *files.Tree, e, into files.Entry, name string, o files.CopyOptions) error {
+	if from == b.tree {
+		return b.tree.Copy(ctx, e, into, name, o)
+	}
+	return b.tree.CopyFrom(ctx, from, e, into, name, o)
+}
+
+// inLocal keeps a file at a time on this device.
+type inLocal struct{ local *files.Local }
+
+func (l inLocal) importAll(ctx context.Context, from []files.Source, into files.Entry, o files.CopyOptions) error {
+	return l.local.Import(ctx, from, into, o)
+}
+
+func (l inLocal) importStream(ctx context.Context, r io.Reader, into files.Entry, name string, o files.CopyOptions) error {
+	return l.local.ImportStream(ctx, r, into, name, o)
+}
+
+func (l inLocal) copyIn(ctx context.Context, s *source, into files.Entry, name string, o files.CopyOptions) error {
+	if s.past != nil {
+		return fault.WithHint(fault.Errorf(fault.Conflict, "%s a workspace with changes that are not sent: what was there earlier is copied by commits alone", s.describe()),
+			"`parsec sync --wait` sends them")
+	}
+	return l.local.CopyIn(ctx, s.from.Local, s.entry, into, name, o)
+}
+
+func (j *copying) inOne(ctx context.Context, to in, t *shown, s *source, g goal) error {
+	switch {
+	case s.stream:
+		return to.importStream(ctx, j.r.Console.Input(ctx), g.into, g.name, j.options())
+	case s.local():
+		return to.importAll(ctx, []files.Source{{Path: s.file, Name: g.name}}, g.into, j.options())
+	case s.past == nil && s.from == t && path.Join(g.into.Path, g.name) == s.entry.Path && g.name != "":
+		return fault.Errorf(fault.Usage, "%s %s: they are the same", s.describe(), j.to.text)
+	}
+	return to.copyIn(ctx, s, g.into, g.name, j.options())
 }
 
 // goal returns where a source goes.
-func (j *copying) goal(ctx context.Context, t *files.Tree, s *source) (goal, error) {
+func (j *copying) goal(ctx context.Context, t *files.Local, s *source) (goal, error) {
 	there, err := t.Stat(ctx, j.to.path)
 	switch {
 	case err == nil && there.Kind == manifest.Folder:
@@ -103,7 +185,7 @@ func (j *copying) goal(ctx context.Context, t *files.Tree, s *source) (goal, err
 }
 
 // goalInFolder returns where a source goes whose destination is a folder.
-func (j *copying) goalInFolder(ctx context.Context, t *files.Tree, s *source, there files.Entry) (goal, error) {
+func (j *copying) goalInFolder(ctx context.Context, t *files.Local, s *source, there files.Entry) (goal, error) {
 	if s.stream {
 		return goal{}, fault.WithHint(fault.Errorf(fault.Usage, "copy standard input to %s: it is a folder", j.to.text), "name the file in it")
 	}

@@ -27,12 +27,19 @@ func (j *copying) out(ctx context.Context) error {
 			}
 			continue
 		}
-		err = m.around(ctx, j.desk, func() error { return s.tree.Export(ctx, s.entry, to, j.options()) })
+		err = m.around(ctx, j.desk, func() error { return j.export(ctx, s, to) })
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (j *copying) export(ctx context.Context, s *source, to string) error {
+	if s.past != nil {
+		return s.past.Export(ctx, s.entry, to, j.options())
+	}
+	return s.from.Export(ctx, s.entry, to, j.desk.offline != nil, j.options())
 }
 
 // special reports whether something is there that is written to and not
@@ -48,7 +55,7 @@ func (j *copying) stream(ctx context.Context, s *source, to string) error {
 	if err != nil {
 		return fault.Errorf(fault.Failed, "%s %s: %w", s.describe(), j.to.text, inner(err))
 	}
-	return errors.Join(s.tree.Content(ctx, s.entry, f), f.Close())
+	return errors.Join(j.content(ctx, s, f), f.Close())
 }
 
 // localGoal returns the path of a source's copy.
@@ -115,7 +122,7 @@ func (j *copying) mark(s *source, to string) *mark {
 		from = absolute
 	}
 	if s.remote() {
-		from = s.tree.Workspace().ID().String() + ":" + s.entry.Path
+		from = s.from.sync.ID().String() + ":" + s.entry.Path
 		if j.at.given() {
 			from += "\x00" + j.at.text
 		}

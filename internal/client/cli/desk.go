@@ -30,8 +30,6 @@ type desk struct {
 	offline error
 	// shown are the workspaces that the command has named, by what it called them.
 	shown map[string]*shown
-	// trees are those that it copies in or from, likewise.
-	trees map[string]*files.Tree
 }
 
 // shown is a workspace as this device shows it.
@@ -40,6 +38,8 @@ type shown struct {
 	sync *syncer.Syncer
 	// changed says that the command may have changed something in it.
 	changed bool
+	// tree commits past the local work; nil until somebody asks for it.
+	tree *files.Tree
 }
 
 // The times that a command gives the server to show that it is there, before it
@@ -61,7 +61,7 @@ func (r *run) onDesk(c *cobra.Command, act func(context.Context, *desk) error) e
 		if err != nil {
 			return err
 		}
-		d := &desk{r: r, agent: a, all: all, shown: map[string]*shown{}, trees: map[string]*files.Tree{}}
+		d := &desk{r: r, agent: a, all: all, shown: map[string]*shown{}}
 		if err := d.probe(ctx); err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (d *desk) without(ctx context.Context, err error) error {
 		return err
 	}
 	switch fault.KindOf(err) {
-	case fault.Unreachable, fault.Busy, fault.Frozen, fault.Clock:
+	case fault.Unreachable, fault.Busy, fault.Clock:
 	default:
 		return err
 	}
@@ -172,24 +172,39 @@ func (d *desk) follow(ctx context.Context, name string) (*syncer.Syncer, error) 
 	return s, s.Follow(ctx)
 }
 
-// tree returns the verified tree of a workspace, for copies of much.
-func (d *desk) tree(ctx context.Context, name string) (*files.Tree, error) {
-	if t, ok := d.trees[name]; ok {
-		return t, nil
+// bulk returns the verified tree of a workspace, for copies of much past the local
+// work, or nil where there is such work that cannot be sent first: a commit around
+// it would clash with it.
+func (d *desk) bulk(ctx context.Context, s *shown) (*files.Tree, error) {
+	if s.tree != nil || d.offline != nil {
+		return s.tree, nil
 	}
-	if d.offline != nil {
-		return nil, d.offline
+	if s.sync.Overlay().Pending() > 0 {
+		s.changed = true
+		if err := d.sendOne(ctx, s); err != nil || s.sync.Overlay().Pending() > 0 {
+			return nil, err
+		}
 	}
-	t, err := files.Open(ctx, d.agent.Held().Session, name)
+	s.tree = files.New(s.sync.Mirror())
+	return s.tree, nil
+}
+
+// committing returns the verified tree of a workspace for what can only be done by
+// commits, once all local work is sent.
+func (d *desk) committing(ctx context.Context, name string) (*files.Tree, error) {
+	s, err := d.workspace(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	for _, other := range d.trees {
-		if other.Workspace().ID() == t.Workspace().ID() {
-			t = other
-		}
+	t, err := d.bulk(ctx, s)
+	switch {
+	case err != nil:
+		return nil, err
+	case d.offline != nil:
+		return nil, d.offline
+	case t == nil:
+		return nil, fault.WithHint(fault.Errorf(fault.Conflict, "change workspace %q: changes of this device wait to be sent first", name), "`parsec sync --wait` sends them, or says why not")
 	}
-	d.trees[name] = t
 	return t, nil
 }
 
@@ -197,6 +212,11 @@ func (d *desk) tree(ctx context.Context, name string) (*files.Tree, error) {
 // is kept here in any case. failed is how the command ended.
 func (d *desk) send(ctx context.Context, failed error) error {
 	for name, s := range d.shown {
+		if s.tree != nil {
+			if err := s.sync.Refresh(ctx); err != nil && failed == nil {
+				return err
+			}
+		}
 		if !s.changed {
 			continue
 		}

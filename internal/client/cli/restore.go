@@ -89,7 +89,7 @@ func (j *restoring) one(ctx context.Context, d *desk, a address, at history.Mome
 			return err
 		}
 	}
-	t, err := d.tree(ctx, a.workspace)
+	t, err := d.committing(ctx, a.workspace)
 	if err != nil {
 		return err
 	}

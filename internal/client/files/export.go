@@ -40,14 +40,25 @@ func (o CopyOptions) tally() *tally {
 // below the destination's folder, whatever links stand there.
 //
 // What cannot be copied is skipped and reported, and the rest goes on.
-func (t *Tree) Export(ctx context.Context, from Entry, to string, o CopyOptions) (err error) {
+func (t *Tree) Export(ctx context.Context, from Entry, to string, o CopyOptions) error {
+	return exportFrom(ctx, &export{from: t, mirror: t.Mirror, address: t.address}, from, to, o)
+}
+
+// Export copies an entry as [Tree.Export] does, as this device shows it. Offline
+// says that the server is not asked for content: what is not here is skipped.
+func (l *Local) Export(ctx context.Context, from Entry, to string, offline bool, o CopyOptions) error {
+	return exportFrom(ctx, &export{from: l, mirror: l.mirror, address: l.address, local: l, offline: offline}, from, to, o)
+}
+
+func exportFrom(ctx context.Context, x *export, from Entry, to string, o CopyOptions) (err error) {
 	dir, err := disk.Into(filepath.Dir(to))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	x := &export{tree: t, to: dir, update: o.Update, tally: o.tally()}
-	err = transfer.Download(ctx, t.Transfer, t.ws.Place(), t.ws.Session().Server(),
+	x.to, x.update, x.tally = dir, o.Update, o.tally()
+	ws := x.mirror.Workspace()
+	err = transfer.Download(ctx, x.mirror.Transfer, ws.Place(), ws.Session().Server(),
 		func(ctx context.Context, in *transfer.Incoming[*piece]) error {
 			x.in = in
 			return x.add(ctx, from, filepath.Base(to), 0)
@@ -61,11 +72,17 @@ func (t *Tree) Export(ctx context.Context, from Entry, to string, o CopyOptions)
 // export is one export at work. Its producer runs in one goroutine and write
 // in several.
 type export struct {
-	tree   *Tree
-	to     *disk.Destination
-	update bool
-	tally  *tally
-	in     *transfer.Incoming[*piece]
+	from    Lister
+	mirror  *mirror.Mirror
+	address func(path string) string
+	// local reads what the server does not have, or is not asked for; nil where
+	// it has everything.
+	local   *Local
+	offline bool
+	to      *disk.Destination
+	update  bool
+	tally   *tally
+	in      *transfer.Incoming[*piece]
 	// links are made at the end, so that nothing is written through them.
 	links []link
 }
@@ -98,7 +115,7 @@ func (x *export) leave(e Entry, err error) error {
 	if fault.Is(err, fault.Full) {
 		return err
 	}
-	at := x.tree.address(e.Path)
+	at := x.address(e.Path)
 	x.tally.Skipped(at, fmt.Errorf("copy %s: %w", at, err))
 	return nil
 }
@@ -110,7 +127,7 @@ func (x *export) add(ctx context.Context, e Entry, to string, depth int) error {
 		return x.addFolder(ctx, e, to, depth)
 	case manifest.Symlink:
 		if tree.CheckTarget(e.Target(), max(0, depth-1)) != nil {
-			x.tally.Outside(x.tree.address(e.Path), e.Target())
+			x.tally.Outside(x.address(e.Path), e.Target())
 		}
 		x.links = append(x.links, link{to, e})
 		return nil
@@ -125,7 +142,7 @@ func (x *export) addFolder(ctx context.Context, e Entry, to string, depth int) e
 	if e.Manifest.Kind == manifest.Folder {
 		x.to.KeepTime(to, time.Unix(0, e.Manifest.Modified))
 	}
-	children, err := x.tree.List(ctx, e)
+	children, err := x.from.List(ctx, e)
 	if mirror.Confined(err) {
 		return x.leave(e, err)
 	}
@@ -147,13 +164,23 @@ func (x *export) addFile(ctx context.Context, e Entry, to string) error {
 		x.tally.Done(1, body.Size)
 		return nil
 	}
+	if x.local != nil {
+		stored, ok, err := x.local.view.Stored(ctx, e.node)
+		if err != nil {
+			return x.leave(e, err)
+		}
+		if !ok || x.offline {
+			return x.addLocal(ctx, e, to)
+		}
+		body = stored
+	}
 	blocks, err := list.Open(body)
 	if err != nil {
 		return x.leave(e, err)
 	}
 	f := &arriving{path: to, entry: e}
 	f.left.Store(1) // until all are asked for
-	for p, err := range blocks.All(ctx, x.tree.Pages()) {
+	for p, err := range blocks.All(ctx, x.mirror.Pages()) {
 		if mirror.Confined(err) {
 			return x.write(&piece{file: f}, nil, err)
 		}
@@ -169,6 +196,29 @@ func (x *export) addFile(ctx context.Context, e Entry, to string) error {
 		}
 	}
 	return x.arrived(f)
+}
+
+// addLocal exports a file of which the content is read as programs read it.
+func (x *export) addLocal(ctx context.Context, e Entry, to string) error {
+	f, err := x.to.Create(to, e.Size(), e.Executable())
+	if err != nil {
+		return x.leave(e, err)
+	}
+	var at int64
+	err = x.local.read(ctx, e, func(content []byte) error {
+		n, err := f.WriteAt(content, at)
+		at += int64(n)
+		x.tally.Done(0, uint64(n))
+		return err
+	})
+	if err != nil {
+		return errors.Join(f.Discard(), either(ctx.Err(), x.leave(e, err)))
+	}
+	if err := f.Finish(time.Unix(0, e.Manifest.Modified)); err != nil {
+		return x.leave(e, err)
+	}
+	x.tally.Done(1, 0)
+	return nil
 }
 
 func (x *export) unchanged(e Entry, to string) bool {

@@ -51,17 +51,19 @@ func Open(ctx context.Context, s *session.Session, name string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := newTree(mirror.New(ws))
+	t := New(mirror.New(ws))
 	if err := ws.Maintain(ctx); err != nil {
 		return nil, err
 	}
 	return t, t.Pull(ctx)
 }
 
-func newTree(m *mirror.Mirror) *Tree {
+// New returns the tree of a workspace as far as it is pulled.
+func New(m *mirror.Mirror) *Tree {
 	ws := m.Workspace()
 	return &Tree{
-		Mirror: m, editor: edit.New(m), ws: ws, cache: ws.Session().Local().Cache, CommitSize: 1000, CommitBlocks: 4096, hidden: map[id.Entry]bool{},
+		Mirror: m, editor: edit.New(m), ws: ws, cache: ws.Session().Local().Cache,
+		CommitSize: 1000, CommitBlocks: 4096, hidden: map[id.Entry]bool{},
 	}
 }
 

@@ -135,11 +135,19 @@ func (l *Local) Content(ctx context.Context, file Entry, w io.Writer) error {
 	if file.Kind != manifest.File {
 		return fault.Errorf(fault.Usage, "%s is a %s, not a file", l.address(file.Path), file.Kind)
 	}
+	return l.read(ctx, file, func(content []byte) error {
+		_, err := w.Write(content)
+		return err
+	})
+}
+
+// read calls take with the content of a file, in order.
+func (l *Local) read(ctx context.Context, file Entry, take func([]byte) error) error {
 	h, err := l.view.Open(ctx, file.node, filesystem.Read)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", l.address(file.Path), err)
 	}
-	defer h.Close()
+	defer h.Close() // it was only read
 	room := make([]byte, min(readSize, file.Size()+1))
 	for at := int64(0); ; {
 		n, err := h.ReadAt(ctx, room, at)
@@ -149,7 +157,7 @@ func (l *Local) Content(ctx context.Context, file Entry, w io.Writer) error {
 		if n == 0 {
 			return nil
 		}
-		if _, err := w.Write(room[:n]); err != nil {
+		if err := take(room[:n]); err != nil {
 			return err
 		}
 		at += int64(n)
@@ -306,6 +314,21 @@ func (l *Local) follow(ctx context.Context, p string) (Entry, error) {
 		return e, nil // it leads nowhere, and is what is there
 	}
 	return l.entry(e.Path, a), nil
+}
+
+// Stored reports whether the server has the newest content of a file.
+func (l *Local) Stored(ctx context.Context, file Entry) bool {
+	_, ok, err := l.view.Stored(ctx, file.node)
+	return ok && err == nil
+}
+
+// Canonical returns the path of an entry without symlinks on the way.
+func (l *Local) Canonical(ctx context.Context, e Entry) (string, error) {
+	p, ok, err := l.view.Path(ctx, e.node)
+	if err == nil && !ok {
+		err = fault.Errorf(fault.NotFound, "no %s any more", l.address(e.Path))
+	}
+	return p, err
 }
 
 // Keep makes all that was done survive power loss.

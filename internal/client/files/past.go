@@ -20,7 +20,7 @@ func At(ctx context.Context, m *mirror.Mirror, at history.Moment) (*Tree, error)
 	if err != nil {
 		return nil, err
 	}
-	t := newTree(m)
+	t := New(m)
 	t.then = then
 	return t, nil
 }

@@ -8,6 +8,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/client/merge"
 	"parsec/internal/client/overlay"
+	"parsec/internal/format/manifest"
 )
 
 // Flags say how a file is opened.
@@ -67,6 +68,15 @@ func (v *View) Open(ctx context.Context, n Node, flags Flags) (*Handle, error) {
 	}
 	h.dirty.Store(true)
 	return h, nil
+}
+
+// Stored returns the content of a file as the server has it, and false where it
+// has another one, or none: there is work on it that is not committed.
+func (v *View) Stored(ctx context.Context, n Node) (manifest.FileBody, bool, error) {
+	ctx, cancel := v.bounded(ctx)
+	defer cancel()
+	found, err := n.volume.over.Node(ctx, n.entry)
+	return found.File, err == nil && !found.Pending && !found.Local, err
 }
 
 // Create opens a file, which is made where it is not there.
