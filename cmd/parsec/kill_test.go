@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"parsec/internal/client/files"
+	"parsec/internal/client/audit"
 	"parsec/internal/hostile"
 	"parsec/internal/server/servertest"
 )
@@ -115,7 +115,7 @@ func TestACopyThatIsKilledAtAnyRequestLosesAndDoublesNothing(t *testing.T) {
 				t.Errorf("the copy was killed %d times; want all the steps of an upload and of two commits", kills)
 			}
 			k.do("cp", "-r", "--update", src, "plans:/")
-			var report files.Report
+			var report audit.Report
 			if err := json.Unmarshal([]byte(k.do("verify", "plans:", "--json")), &report); err != nil {
 				t.Fatal(err)
 			}

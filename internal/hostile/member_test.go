@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"parsec/internal/base/id"
+	"parsec/internal/client/audit"
 	"parsec/internal/client/clienttest"
 	"parsec/internal/client/files"
 	"parsec/internal/client/remote"
@@ -162,7 +163,7 @@ func (w *world) named(who string, p *clienttest.Person, reason string) {
 	w.Helper()
 	tree, err := w.open(p)
 	w.ok(err)
-	problems, err := tree.Problems(w.Context())
+	problems, err := audit.Problems(w.Context(), tree)
 	w.ok(err)
 	for _, f := range problems {
 		if strings.Contains(f.Reason, reason) && strings.Contains(f.Reason, "bob@example.com") {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/client/audit"
 	"parsec/internal/client/files"
 	"parsec/internal/client/session"
 	"parsec/internal/cmdline"
@@ -56,7 +57,7 @@ below a path. Each record is signed by its author's device and verified here.`,
 				all := []event{}
 				rows := [][]string{{"INDEX", "TIME", "AUTHOR", "DEVICE", "KIND", "CHANGES"}}
 				label := t.Workspace().Session().Label
-				err := t.Log(ctx, p, func(e files.Event) error {
+				err := audit.Log(ctx, t, p, func(e audit.Event) error {
 					told := eventOf(e)
 					all = append(all, told)
 					device := label(e.Author)
@@ -75,7 +76,7 @@ below a path. Each record is signed by its author's device and verified here.`,
 	})
 }
 
-func eventOf(e files.Event) event {
+func eventOf(e audit.Event) event {
 	told := event{
 		Index: e.Index, Time: cmdline.Time(e.Time), Author: e.User, Device: e.Author.String(), Kind: e.Kind.String(),
 		Changes: []change{},
@@ -125,7 +126,7 @@ const promiseContent = "everything signed is there, unchanged"
 
 func (r *run) verifyTree(ctx context.Context, t *files.Tree) error {
 	progress := r.Console.Progress(0)
-	report, err := t.Verify(ctx, progress)
+	report, err := audit.Verify(ctx, t, progress)
 	progress.Close()
 	if err != nil {
 		return err
@@ -146,7 +147,7 @@ func (r *run) verifyTree(ctx context.Context, t *files.Tree) error {
 	if err != nil || len(report.Failures) == 0 {
 		return err
 	}
-	signed, err := t.Problems(ctx)
+	signed, err := audit.Problems(ctx, t)
 	if err != nil {
 		return err
 	}

@@ -84,14 +84,11 @@ func (j *restoring) one(ctx context.Context, d *desk, a address, at history.Mome
 	if err != nil {
 		return err
 	}
-	if !j.dry && d.offline == nil {
-		if err := d.sendOne(ctx, s); err != nil {
+	t := files.New(s.sync.Mirror())
+	if !j.dry {
+		if t, err = d.committing(ctx, a.workspace); err != nil {
 			return err
 		}
-	}
-	t, err := d.committing(ctx, a.workspace)
-	if err != nil {
-		return err
 	}
 	past, err := files.At(ctx, t.Mirror, at)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/client/audit"
 	"parsec/internal/client/clienttest"
 	"parsec/internal/client/files"
 	"parsec/internal/format/manifest"
@@ -91,7 +92,7 @@ func TestAFileAndAFolderDoNotReplaceEachOther(t *testing.T) {
 func commits(t testing.TB, tree *files.Tree) int {
 	t.Helper()
 	n := 0
-	err := tree.Log(t.Context(), "/", func(e files.Event) error {
+	err := audit.Log(t.Context(), tree, "/", func(e audit.Event) error {
 		if e.Kind == record.KindCommit {
 			n++
 		}

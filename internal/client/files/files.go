@@ -10,6 +10,7 @@ package files
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path"
 	"strings"
 	"time"
@@ -318,20 +319,17 @@ func (t *Tree) Author(_ context.Context, e Entry) (string, error) {
 	return t.ws.Session().AuthorOf(e.Version.Author), nil
 }
 
-// pathOf returns the path of an entry, and false where it has none any more.
-func (t *Tree) pathOf(ctx context.Context, e id.Entry) (string, bool, error) {
-	p := ""
-	for depth := 0; e != t.Root(); depth++ {
-		at, ok, err := t.Parent(ctx, e)
-		if err != nil || !ok || depth > maxDepth {
-			return "", false, err
-		}
-		p = path.Join("/", at.Name, p)
-		e = at.Folder
+// Hidden returns how many entries are known to be hidden without a look at the
+// whole tree: whose manifests cannot be used, which are named more than once,
+// or which a listing has left out.
+func (t *Tree) Hidden(ctx context.Context) (int, error) {
+	if t.then != nil {
+		return 0, nil // what was hidden then may long be mended
 	}
-	return path.Join("/", p), true, nil
+	hidden, err := t.Mirror.Hidden(ctx)
+	if err != nil {
+		return 0, err
+	}
+	maps.Copy(hidden, t.hidden)
+	return len(hidden), nil
 }
-
-// maxDepth bounds the walk from an entry to the root: no path is as deep, and
-// a cycle is endless.
-const maxDepth = 4096

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"parsec/internal/client/audit"
 	"parsec/internal/client/files"
 )
 
@@ -16,7 +17,7 @@ func TestTheLogNamesWhatWasRemoved(t *testing.T) {
 	put(t, tree, "/a/f", "content")
 	work(t, alice, tree, func(ctx context.Context, l *files.Local) error { return l.Remove(ctx, "/a", true) })
 	told := func(p string) (all [][]string) {
-		err := tree.Log(t.Context(), p, func(e files.Event) error {
+		err := audit.Log(t.Context(), tree, p, func(e audit.Event) error {
 			var changes []string
 			for _, c := range e.Changes {
 				changes = append(changes, c.What+" "+c.Path)

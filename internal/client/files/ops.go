@@ -6,7 +6,6 @@ import (
 	"path"
 
 	"parsec/internal/base/fault"
-	"parsec/internal/base/id"
 	"parsec/internal/format/manifest"
 )
 
@@ -15,18 +14,6 @@ func either(err, otherwise error) error {
 		return err
 	}
 	return otherwise
-}
-
-// below reports whether an entry is another one or lies below it.
-func (t *Tree) below(ctx context.Context, e, above id.Entry) (bool, error) {
-	for depth := 0; e != above; depth++ {
-		at, ok, err := t.Parent(ctx, e)
-		if err != nil || !ok || depth > maxDepth {
-			return false, err
-		}
-		e = at.Folder
-	}
-	return true, nil
 }
 
 // Destination returns the folder and the name to which something called name
@@ -57,7 +44,7 @@ func (t *Tree) Destination(ctx context.Context, to, name string) (Entry, string,
 // Copy copies an entry, and all below it, into a folder of the same workspace
 // under a name. The copies name the same blocks: nothing is uploaded.
 func (t *Tree) Copy(ctx context.Context, from, into Entry, name string, o CopyOptions) error {
-	if below, err := t.below(ctx, into.ID, from.ID); err != nil || below {
+	if below, err := t.Below(ctx, into.ID, from.ID); err != nil || below {
 		return either(err, fault.Errorf(fault.Usage, "copy %s: its destination lies in it", t.address(from.Path)))
 	}
 	return t.CopyFrom(ctx, t, from, into, name, o)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/client/audit"
 	"parsec/internal/client/clienttest"
 	"parsec/internal/client/files"
 	"parsec/internal/format/record"
@@ -133,7 +134,7 @@ func TestFilesAreMovedReplacedAndRemoved(t *testing.T) {
 	alice.Reopen()
 	alice.Sync()
 	want(t, alice.Tree("plans"), "/a", "/c")
-	report, err := alice.Tree("plans").Verify(t.Context(), files.Silent{})
+	report, err := audit.Verify(t.Context(), alice.Tree("plans"), files.Silent{})
 	if err != nil || len(report.Failures) != 0 || report.Manifests != 3 || report.Blocks != 1 || report.Bytes != 5 {
 		t.Errorf("verification: %+v, %v", report, err)
 	}

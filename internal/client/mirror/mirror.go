@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"path"
 	"slices"
 
 	"parsec/internal/base/fault"
@@ -154,4 +155,34 @@ func (t *Mirror) Hidden(ctx context.Context) (map[id.Entry]bool, error) {
 		hidden[p.Entry] = true
 	}
 	return hidden, nil
+}
+
+// Path returns the path of an entry, and false where it has none any more.
+func (t *Mirror) Path(ctx context.Context, e id.Entry) (string, bool, error) {
+	p := ""
+	for depth := 0; e != t.Root(); depth++ {
+		at, ok, err := t.Parent(ctx, e)
+		if err != nil || !ok || depth > maxDepth {
+			return "", false, err
+		}
+		p = path.Join("/", at.Name, p)
+		e = at.Folder
+	}
+	return path.Join("/", p), true, nil
+}
+
+// maxDepth bounds the walk from an entry to the root: no path is as deep, and
+// a cycle is endless.
+const maxDepth = 4096
+
+// Below reports whether an entry is another one or lies below it.
+func (t *Mirror) Below(ctx context.Context, e, above id.Entry) (bool, error) {
+	for depth := 0; e != above; depth++ {
+		at, ok, err := t.Parent(ctx, e)
+		if err != nil || !ok || depth > maxDepth {
+			return false, err
+		}
+		e = at.Folder
+	}
+	return true, nil
 }

@@ -1,4 +1,8 @@
-package files
+// Package audit reads the log of a workspace for people, and checks everything anew:
+// both logs from their first record, every manifest and every block, as the
+// server gives them now. It changes nothing, and believes nothing that it was
+// told before but what this device remembers of the logs.
+package audit
 
 import (
 	"context"
@@ -9,6 +13,7 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/client/files"
 	"parsec/internal/client/list"
 	"parsec/internal/client/mirror"
 	"parsec/internal/client/remote"
@@ -35,16 +40,16 @@ type Change struct {
 // Log calls visit with who changed what, from the first record on. Below a
 // path other than the root folder's, only commits that changed something there
 // are told.
-func (t *Tree) Log(ctx context.Context, p string, visit func(Event) error) error {
+func Log(ctx context.Context, t *files.Tree, p string, visit func(Event) error) error {
 	under, err := t.Stat(ctx, p)
 	if err != nil {
 		return err
 	}
 	all := under.ID == t.Root()
-	return t.ws.Events(ctx, func(e workspace.Event) error {
+	return t.Workspace().Events(ctx, func(e workspace.Event) error {
 		told := Event{Event: e}
 		for _, v := range e.Versions {
-			inside, err := t.below(ctx, v.Entry, under.ID)
+			inside, err := t.Below(ctx, v.Entry, under.ID)
 			if err != nil {
 				return err
 			}
@@ -52,7 +57,7 @@ func (t *Tree) Log(ctx context.Context, p string, visit func(Event) error) error
 				continue
 			}
 			c := Change{Entry: v.Entry, What: whatOf(v)}
-			if c.Path, err = t.lastPath(ctx, v.Entry); err != nil {
+			if c.Path, err = lastPath(ctx, t, v.Entry); err != nil {
 				return err
 			}
 			told.Changes = append(told.Changes, c)
@@ -68,15 +73,18 @@ func (t *Tree) Log(ctx context.Context, p string, visit func(Event) error) error
 	})
 }
 
+// maxDepth bounds the walk from an entry to the root: no path is as deep.
+const maxDepth = 4096
+
 // lastPath returns the path of an entry, or the last that it had here.
-func (t *Tree) lastPath(ctx context.Context, e id.Entry) (string, error) {
+func lastPath(ctx context.Context, t *files.Tree, e id.Entry) (string, error) {
 	below := ""
 	for range maxDepth {
-		at, ok, err := t.pathOf(ctx, e)
+		at, ok, err := t.Path(ctx, e)
 		if err != nil || ok {
 			return path.Join(at, below), err
 		}
-		former, found, err := t.cache.Former(ctx, t.ws.ID(), e)
+		former, found, err := t.Workspace().Session().Local().Cache.Former(ctx, t.Workspace().ID(), e)
 		if err != nil {
 			return "", err
 		}
@@ -121,14 +129,14 @@ type Report struct {
 // Verify checks everything anew, as the server gives it now: both logs from
 // their first record, the manifest of every entry, and every block of every
 // file, which it downloads.
-func (t *Tree) Verify(ctx context.Context, progress Progress) (Report, error) {
+func Verify(ctx context.Context, t *files.Tree, progress files.Progress) (Report, error) {
 	r := Report{Failures: []Failure{}}
-	audit, err := t.ws.Audit(ctx)
+	audit, err := t.Workspace().Audit(ctx)
 	if err != nil {
 		return r, err
 	}
 	r.Records = audit.Records
-	if err := t.verifyManifests(ctx, audit, &r); err != nil {
+	if err := verifyManifests(ctx, t, audit, &r); err != nil {
 		return r, err
 	}
 	root, err := t.Stat(ctx, "/")
@@ -136,27 +144,27 @@ func (t *Tree) Verify(ctx context.Context, progress Progress) (Report, error) {
 		return r, err
 	}
 	v := &verification{tree: t, report: &r, progress: progress}
-	if err := Walk(ctx, t, root, func(e Entry) error { return v.add(ctx, e) }); err != nil {
+	if err := files.Walk(ctx, t, root, func(e files.Entry) error { return v.add(ctx, e) }); err != nil {
 		return r, err
 	}
 	if err := v.flush(ctx); err != nil {
 		return r, err
 	}
-	problems, err := t.Problems(ctx)
+	problems, err := Problems(ctx, t)
 	r.Failures = append(r.Failures, problems...)
 	return r, err
 }
 
 // verifyManifests asks for the manifest of every live entry and compares each
 // with the version that the log names.
-func (t *Tree) verifyManifests(ctx context.Context, audit workspace.Audit, r *Report) error {
+func verifyManifests(ctx context.Context, t *files.Tree, audit workspace.Audit, r *Report) error {
 	missing := map[id.Entry]store.Version{}
 	for e, v := range audit.Newest {
 		if !v.Gone {
 			missing[e] = v
 		}
 	}
-	err := t.ws.Session().Server().Manifests(ctx, t.ws.ID(), 0, nil, func(chains []remote.Chain, _ []byte) error {
+	err := t.Workspace().Session().Server().Manifests(ctx, t.Workspace().ID(), 0, nil, func(chains []remote.Chain, _ []byte) error {
 		for _, c := range chains {
 			newest := c.Manifests[len(c.Manifests)-1]
 			v, ok := missing[c.Entry]
@@ -167,7 +175,7 @@ func (t *Tree) verifyManifests(ctx context.Context, audit workspace.Audit, r *Re
 			v.Manifest = newest.Sealed
 			r.Manifests++
 			if _, _, err := t.OpenVersion(ctx, v); err != nil && !fault.Is(err, fault.Invalid) {
-				r.Failures = append(r.Failures, Failure{t.nameOf(ctx, c.Entry), err.Error()})
+				r.Failures = append(r.Failures, Failure{nameOf(ctx, t, c.Entry), err.Error()})
 			}
 		}
 		return nil
@@ -176,14 +184,14 @@ func (t *Tree) verifyManifests(ctx context.Context, audit workspace.Audit, r *Re
 		return fmt.Errorf("verify manifests: %w", err)
 	}
 	for e, v := range missing {
-		r.Failures = append(r.Failures, Failure{t.nameOf(ctx, e), fmt.Sprintf("the log names version %d, and the server does not give it", v.Number)})
+		r.Failures = append(r.Failures, Failure{nameOf(ctx, t, e), fmt.Sprintf("the log names version %d, and the server does not give it", v.Number)})
 	}
 	return nil
 }
 
 // nameOf returns the path of an entry, or its id where it has none.
-func (t *Tree) nameOf(ctx context.Context, e id.Entry) string {
-	if p, ok, err := t.pathOf(ctx, e); ok && err == nil {
+func nameOf(ctx context.Context, t *files.Tree, e id.Entry) string {
+	if p, ok, err := t.Path(ctx, e); ok && err == nil {
 		return p
 	}
 	return e.String()
@@ -191,9 +199,9 @@ func (t *Tree) nameOf(ctx context.Context, e id.Entry) string {
 
 // verification downloads the blocks of many files at once.
 type verification struct {
-	tree     *Tree
+	tree     *files.Tree
 	report   *Report
-	progress Progress
+	progress files.Progress
 	refs     []manifest.Ref
 	paths    []string
 	size     uint64
@@ -202,7 +210,7 @@ type verification struct {
 // verifyBatch is how many bytes of content are checked at once.
 const verifyBatch = 64 << 20
 
-func (v *verification) add(ctx context.Context, e Entry) error {
+func (v *verification) add(ctx context.Context, e files.Entry) error {
 	body, ok := e.Body.(manifest.FileBody)
 	if !ok {
 		return nil
