@@ -272,7 +272,7 @@ func TestEveryCommitShowsWhatWasThere(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	early := map[uint64]*history.Tree{}
-	for n := range 30 {
+	for n := range 24 {
 		w.step(r, n)
 		if i := w.index(); n%10 == 0 && w.states[i] != nil {
 			early[i] = at(t, w.mirror, history.Moment{Index: i})
