@@ -18,12 +18,7 @@ OPERATIONS ?= 100000
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 30s
 
-# Lint and tests build everything once, with the race detector, and not a second
-# time without (staticcheck itself is built without). A program that the detector
-# watches is not to wait a second at its end.
-RACE := GOFLAGS=-race GORACE=atexit_sleep_ms=0
-
-.PHONY: build soak demo docs test lint cross test-race test-single test-real test-long bench bench-drive fuzz generate generate-check clean
+# Lint and tests build everything once, with the race detector, and not a second # time without (staticcheck itself is built without). A program that the detector # watches is not to wait a second at its end. RACE := GOFLAGS=-race GORACE=atexit_sleep_ms=0 .PHONY: build soak demo docs test lint cross test-race test-single test-real test-long bench bench-server bench-drive fuzz generate generate-check clean
 
 build: ## both programs, into bin/
 	$(GO) build -trimpath -o bin/ ./cmd/...
@@ -68,6 +63,9 @@ bench: build ## the figures of docs/performance.md, on this machine
 bench-drive: build ## the figures of the mounted folder, beside gocryptfs and the bare disk
 	tools/services/programs.sh install gocryptfs fio git fusermount3
 	$(GO) run ./internal/bench -bin bin -only drive
+
+bench-server: build ## the same for a server over PostgreSQL, S3 and Swift, which it starts
+	$(GO) run ./internal/bench/server -bin bin
 
 docs: build ## the reference in docs/cli, which the programs write
 	bin/parsec man --markdown docs/cli

@@ -21,6 +21,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"parsec/internal/bench/machine"
 )
 
 // bench is one run of the command.
@@ -60,7 +62,7 @@ func run(ctx context.Context) (err error) {
 	// At the end and not before: ext4 makes new files several times slower for
 	// some minutes after many were removed.
 	defer func() { err = errors.Join(err, os.RemoveAll(b.stagesDir())) }()
-	printConditions(b.work)
+	fmt.Println(machine.Conditions(b.work))
 	printCiphers()
 	if *only == "drive" {
 		return b.drive(ctx, *rows)

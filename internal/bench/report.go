@@ -7,10 +7,7 @@ import (
 	"crypto/cipher"
 	"crypto/sha256"
 	"fmt"
-	"os/exec"
-	"runtime"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -32,22 +29,6 @@ func median[T int64 | time.Duration](all []cost, field func(cost) T) T {
 }
 
 func most(all []cost) int64 { return slices.Max(sorted(all, func(c cost) int64 { return c.memory })) }
-
-// printConditions says on what the figures were measured.
-func printConditions(work string) {
-	said := func(name string, args ...string) string {
-		out, err := exec.Command(name, args...).Output()
-		if err != nil {
-			return "unknown"
-		}
-		return strings.TrimSpace(string(out))
-	}
-	load := strings.Fields(said("cat", "/proc/loadavg"))
-	fmt.Printf("%s; %d cores of %s; Linux %s; %s; %s below %s; load %s\n",
-		time.Now().UTC().Format(time.DateTime), runtime.NumCPU(),
-		said("sed", "-n", `/model name/{s/.*: //;p;q}`, "/proc/cpuinfo"), said("uname", "-r"), runtime.Version(),
-		said("findmnt", "-n", "-o", "FSTYPE", "-T", work), work, strings.Join(load[:min(3, len(load))], " "))
-}
 
 // printCiphers says what one core seals and hashes, in blocks as files are cut.
 func printCiphers() {
