@@ -73,10 +73,20 @@ func (s *shown) wait(ctx context.Context) error {
 
 // end unmounts the folder, after which the process ends.
 func (s *shown) end(ctx context.Context) error {
-	if err := exec.CommandContext(ctx, "umount", s.dir).Run(); err != nil {
-		return fmt.Errorf("unmount %s: %w", s.dir, err)
+	for deadline := time.Now().Add(time.Minute); ; { // who looks for mounts to index may have it open for a moment
+		out, err := exec.CommandContext(ctx, "umount", s.dir).CombinedOutput()
+		if err == nil {
+			return s.command.Wait()
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("unmount %s: %w\n%s", s.dir, err, out)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return s.command.Wait()
 }
 
 // encrypted is gocryptfs.

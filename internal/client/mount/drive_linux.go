@@ -63,12 +63,21 @@ func (d *drive) in(ctx context.Context, id uint64, name string, out *fuse.EntryO
 	return fuse.OK
 }
 
-// Lookup implements [fuse.RawFileSystem].
+// Lookup implements [fuse.RawFileSystem]. The kernel remembers what is not there,
+// too: an entry without an id says so.
 func (d *drive) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	ctx := call(cancel)
-	return d.in(ctx, header.NodeId, name, out, func(folder filesystem.Node) (filesystem.Attr, error) {
+	ctx, forgotten := call(cancel), true
+	s := d.in(ctx, header.NodeId, name, out, func(folder filesystem.Node) (filesystem.Attr, error) {
+		// Before it is asked for, so that who makes it meanwhile has the kernel forget.
+		forgotten = folder.Top() || !d.table.miss(header.NodeId, name)
 		return d.view.Lookup(ctx, folder, name)
 	})
+	if s != fuse.ENOENT || forgotten {
+		return s
+	}
+	*out = fuse.EntryOut{}
+	out.SetEntryTimeout(remembered)
+	return fuse.OK
 }
 
 // Forget implements [fuse.RawFileSystem].

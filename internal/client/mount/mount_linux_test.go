@@ -242,6 +242,28 @@ func TestADriveIsAFileSystem(t *testing.T) {
 	})
 }
 
+func TestWhatWasNotThereAppearsWhenOthersMakeIt(t *testing.T) {
+	a, b := two(t, record.RoleContributor)
+	a.ok(os.Mkdir(a.path("folder"), 0o700))
+	a.pass(b)
+	for _, name := range []string{"new", "folder/new"} {
+		if _, err := os.Stat(b.path(name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("stat %s: %v before anybody made it", name, err)
+		}
+		a.write(name, "by Alice")
+		a.pass(b)
+		b.shows(name, "by Alice")
+		b.ok(os.Remove(b.path(name)))
+		if _, err := os.Stat(b.path(name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("stat %s: %v after it was removed", name, err)
+		}
+		b.pass(a)
+		a.write(name, "again")
+		a.pass(b)
+		b.shows(name, "again")
+	}
+}
+
 func TestWhatAWorkspaceCannotHoldIsRefused(t *testing.T) {
 	d := alone(t)
 	d.write("file", "content")

@@ -34,6 +34,8 @@ type inode struct {
 	parent   *inode
 	name     string
 	children map[string]*inode
+	// absent are names of a folder that the kernel may know not to be there.
+	absent map[string]struct{}
 	// seen is the content that the kernel may have pages of.
 	seen content
 }
@@ -63,7 +65,13 @@ type table struct {
 	ids  map[uint64]*inode
 	// current has the inode of each node that a lookup finds.
 	current map[filesystem.Node]*inode
+	// absent is how many names are absent of all folders.
+	absent int
 }
+
+// maxAbsent is of how many names it is remembered that the kernel knows them not
+// to be there.
+const maxAbsent = 1 << 16
 
 func newTable(root filesystem.Attr) *table {
 	t := &table{last: fuse.FUSE_ROOT_ID, ids: map[uint64]*inode{}, current: map[filesystem.Node]*inode{}}
@@ -133,6 +141,33 @@ func (t *table) put(n, parent *inode, name string) {
 	}
 	parent.children[name] = n
 	n.parent, n.name = parent, name
+	t.hit(parent, name)
+}
+
+// miss notes that the kernel may be told that a folder does not name something
+// so, unless there is no room to note it.
+func (t *table) miss(folder uint64, name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.ids[folder]
+	if n == nil || t.absent >= maxAbsent {
+		return false
+	}
+	if n.absent == nil {
+		n.absent = map[string]struct{}{}
+	}
+	t.absent -= len(n.absent)
+	n.absent[name] = struct{}{}
+	t.absent += len(n.absent)
+	return true
+}
+
+// hit notes that a folder names something so; mu is held.
+func (t *table) hit(folder *inode, name string) {
+	if _, ok := folder.absent[name]; ok {
+		delete(folder.absent, name)
+		t.absent--
+	}
 }
 
 // take notes that the kernel sees an inode nowhere; mu is held.
@@ -161,6 +196,8 @@ func (t *table) drop(n *inode) {
 		return
 	}
 	delete(t.ids, n.id)
+	t.absent -= len(n.absent)
+	n.absent = nil
 	t.take(n)
 	for _, child := range n.children {
 		child.parent, child.name = nil, ""
@@ -266,7 +303,7 @@ func (t *table) moved(from *inode, name string, to *inode, newName string, node 
 }
 
 // gone returns the names of a folder that the kernel knows and that lead to
-// something else by now, and forgets them.
+// something else by now, if only from nothing to something, and forgets them.
 func (t *table) gone(folder *inode, names map[string]filesystem.Node) []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -276,6 +313,12 @@ func (t *table) gone(folder *inode, names map[string]filesystem.Node) []string {
 			all = append(all, name)
 			child.parent, child.name = nil, ""
 			delete(folder.children, name)
+		}
+	}
+	for name := range folder.absent {
+		if _, ok := names[name]; ok || names == nil {
+			all = append(all, name)
+			t.hit(folder, name)
 		}
 	}
 	return all
