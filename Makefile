@@ -18,7 +18,12 @@ OPERATIONS ?= 100000
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 30s
 
-# Lint and tests build everything once, with the race detector, and not a second # time without (staticcheck itself is built without). A program that the detector # watches is not to wait a second at its end. RACE := GOFLAGS=-race GORACE=atexit_sleep_ms=0 .PHONY: build soak demo docs test lint cross test-race test-single test-real test-long bench bench-server bench-drive fuzz generate generate-check clean
+# Lint and tests build everything once, with the race detector, and not a second
+# time without (staticcheck itself is built without). A program that the detector
+# watches is not to wait a second at its end.
+RACE := GOFLAGS=-race GORACE=atexit_sleep_ms=0
+
+.PHONY: build soak demo docs test lint cross test-race test-single test-real test-long bench bench-drive bench-server fuzz generate generate-check clean
 
 build: ## both programs, into bin/
 	$(GO) build -trimpath -o bin/ ./cmd/...
