@@ -64,7 +64,8 @@ func checkCommand() *cobra.Command {
 		Short: "Hold the configuration against the services that it names",
 		Long: `Reads the configuration as 'run' does, and tries what it names: the database and
 its tables, each object store with an object that is written, read and removed, the
-certificate, the public URL, and the clock. It may run beside a server that is in use.
+certificate, the public URL, the mail server, and the clock. It may run beside a
+server that is in use.
 
 It changes nothing, but that a bucket or container that is missing is made, as by
 'run'. The exit status is 1 where something is wrong; warnings leave it 0.`,
@@ -119,6 +120,7 @@ func (o options) check(ctx context.Context, how settled) []finding {
 	}
 	all = append(all, o.checkCertificate(how, time.Now())...)
 	all = append(all, o.checkPublicURL(ctx))
+	all = append(all, checkMail(ctx, how.mails)...)
 	return append(all, checkClock())
 }
 

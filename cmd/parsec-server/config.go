@@ -79,7 +79,7 @@ func (o *options) readConfig(given *pflag.FlagSet) error {
 	if err := setFlags(given, all, known.Undecoded(), text); err != nil {
 		return err
 	}
-	if own.secret() || passwordIn(all["database"]) {
+	if own.secret() || passwordIn(all["database"]) || passwordIn(all["smtp_url"]) {
 		if err := private(o.config); err != nil {
 			return err
 		}

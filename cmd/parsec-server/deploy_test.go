@@ -77,6 +77,12 @@ func TestWhatTheExampleHasInCommentsIsSoToo(t *testing.T) {
 	if err := o.limits.Validate(); err != nil {
 		t.Error(err)
 	}
+	if jobs := o.limits.jobs(); jobs.Look != 30*time.Second || jobs.Lease != 2*time.Minute {
+		t.Errorf("the jobs: %+v", jobs)
+	}
+	if _, err := o.mails(); err != nil || o.smtpURL == "" {
+		t.Errorf("mails through %q: %v", o.smtpURL, err)
+	}
 	if o.metricsListen == "" || o.certificate == "" || len(o.stores) != 1 || !strings.HasPrefix(o.database, "postgres:") {
 		t.Errorf("got %+v", o)
 	}

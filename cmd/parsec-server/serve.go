@@ -30,6 +30,7 @@ import (
 	"parsec/internal/server/blob"
 	"parsec/internal/server/blob/redundant"
 	"parsec/internal/server/certificate"
+	"parsec/internal/server/mail"
 	"parsec/internal/server/meta"
 	"parsec/internal/server/metrics"
 	"parsec/internal/server/rpc"
@@ -55,6 +56,8 @@ type options struct {
 	// acmeDomains are those of a certificate that an authority gives by itself.
 	acmeDomains              []string
 	acmeEmail, acmeDirectory string
+	// smtpURL is the mail server, and smtpFrom the sender of invitations.
+	smtpURL, smtpFrom, smtpPasswordFile string
 	// metricsListen is where Prometheus asks; empty for nowhere.
 	metricsListen string
 	// config names the file that gives what flags and environment do not.
@@ -104,6 +107,9 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.acmeDomains, "acme-domain", nil, "`domain` for which a certificate is got by ACME, in place of --tls-cert; may be repeated; accepts the authority's terms")
 	f.StringVar(&o.acmeEmail, "acme-email", "", "`address` to which the authority writes about certificates")
 	f.StringVar(&o.acmeDirectory, "acme-directory", "", "`URL` of the authority's directory (default that of Let's Encrypt)")
+	f.StringVar(&o.smtpURL, "smtp-url", "", "`URL` of a mail server through which invitations are sent: smtps://USER@HOST:PORT, or smtp:// for STARTTLS (default: none are sent)")
+	f.StringVar(&o.smtpPasswordFile, "smtp-password-file", "", "`file` with the password of the mail server's user")
+	f.StringVar(&o.smtpFrom, "smtp-from", "", "`address` of the sender, as 'Parsec <parsec@example.com>'")
 	f.BoolVar(&o.insecure, "insecure-http", false, "allow plain HTTP on other than loopback, behind a proxy")
 	f.StringArrayVar(&o.proxies, "trusted-proxy", nil, "`network` of reverse proxies whose word for the address of a client is believed, as 10.0.0.0/8; may be repeated")
 	f.StringVar(&o.proxyHeader, "proxy-header", "X-Forwarded-For", "`header` in which the proxies say it: X-Forwarded-For or Forwarded")
@@ -126,6 +132,8 @@ type settled struct {
 	pair    *certificate.Files
 	acme    *certificate.ACME
 	where   places
+	// mails sends invitations; nil where none are sent.
+	mails *mail.Sender
 }
 
 // settle checks all options, and creates nothing.
@@ -140,6 +148,9 @@ func (o options) settle(stderr io.Writer) (s settled, err error) {
 		return s, err
 	}
 	if s.acme, err = o.acme(); err != nil {
+		return s, err
+	}
+	if s.mails, err = o.mails(); err != nil {
 		return s, err
 	}
 	s.where, err = o.places()
@@ -201,6 +212,9 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	c := server.Config{PublicURL: strings.TrimSuffix(o.publicURL, "/"), Network: how.network, Transfer: o.limits.transfer(), Jobs: o.limits.jobs(), Bus: bus, Stores: several}
 	if c.PublicURL == "" {
 		c.PublicURL = address
+	}
+	if how.mails != nil {
+		c.Mailer = how.mails
 	}
 	if o.metricsListen != "" {
 		c.Observer, c.Jobs.Observer = figures, figures

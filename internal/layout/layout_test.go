@@ -40,7 +40,7 @@ func floors() []floor {
 			"internal/server/meta", "internal/server/schema", "internal/server/blob", "internal/server/events", "internal/server/limit", "internal/server/call",
 			"internal/server/httpstore",
 		}},
-		{name: "3 stores", side: "server", adapters: true, packages: []string{"internal/server/meta/*", "internal/server/blob/*", "internal/server/events/*"}},
+		{name: "3 stores", side: "server", adapters: true, packages: []string{"internal/server/meta/*", "internal/server/blob/*", "internal/server/events/*", "internal/server/mail"}},
 		{name: "4 services", side: "server", packages: []string{
 			"internal/server/access", "internal/server/organization", "internal/server/workspace", "internal/server/blocks", "internal/server/invitation",
 			"internal/server/follow",

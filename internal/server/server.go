@@ -42,6 +42,8 @@ type Config struct {
 	// Stores are the object stores that blobs is made of, which are repaired
 	// and worked on while the server serves; nil where it is one as it is.
 	Stores *redundant.Store
+	// Mailer sends invitations; nil where none are sent.
+	Mailer invitation.Mailer
 	// Bus reaches the other processes that serve the same stores; nil where
 	// there are none.
 	Bus events.Bus
@@ -75,11 +77,15 @@ func New(store meta.Store, blobs blob.Store, log *slog.Logger, c Config) *Server
 		work = append(work, jobs.Repairs(c.Stores))
 	}
 	runner := jobs.New(store, log, c.Jobs, work...)
+	invitations := invitation.New(store, keep, hub, now)
+	if c.Mailer != nil {
+		invitations.SendWith(c.Mailer, c.PublicURL)
+	}
 	s := &Server{hub: hub, Server: rpc.New(rpc.Services{
 		Organizations: organizations,
 		Workspaces:    workspace.New(store, keep, hub, now),
 		Blocks:        blocks.New(store, blobs, keep, now, c.Transfer),
-		Invitations:   invitation.New(store, keep, hub, now),
+		Invitations:   invitations,
 		Events:        hub,
 		Admin:         admin.NewAudited(admin.New(organizations, tokens, c.Stores, func() { runner.Wake(jobs.Deletion) }, c.PublicURL), store, now),
 		Operator:      tokens,

@@ -26,7 +26,9 @@ const (
 type CreateInvitationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The signed statement.
-	Invitation    []byte `protobuf:"bytes,1,opt,name=invitation,proto3" json:"invitation,omitempty"`
+	Invitation []byte `protobuf:"bytes,1,opt,name=invitation,proto3" json:"invitation,omitempty"`
+	// Asks for a mail with the link to the address of an invited user.
+	Mail          bool `protobuf:"varint,2,opt,name=mail,proto3" json:"mail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -68,8 +70,19 @@ func (x *CreateInvitationRequest) GetInvitation() []byte {
 	return nil
 }
 
+func (x *CreateInvitationRequest) GetMail() bool {
+	if x != nil {
+		return x.Mail
+	}
+	return false
+}
+
 type CreateInvitationResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether a mail was sent.
+	Mailed bool `protobuf:"varint,1,opt,name=mailed,proto3" json:"mailed,omitempty"`
+	// Why none was that was asked for; the invitation is kept all the same.
+	Problem       string `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -102,6 +115,20 @@ func (x *CreateInvitationResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use CreateInvitationResponse.ProtoReflect.Descriptor instead.
 func (*CreateInvitationResponse) Descriptor() ([]byte, []int) {
 	return file_parsec_v1_invitation_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CreateInvitationResponse) GetMailed() bool {
+	if x != nil {
+		return x.Mailed
+	}
+	return false
+}
+
+func (x *CreateInvitationResponse) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
 }
 
 type ListInvitationsRequest struct {
@@ -519,12 +546,15 @@ var File_parsec_v1_invitation_proto protoreflect.FileDescriptor
 
 const file_parsec_v1_invitation_proto_rawDesc = "" +
 	"\n" +
-	"\x1aparsec/v1/invitation.proto\x12\tparsec.v1\"9\n" +
+	"\x1aparsec/v1/invitation.proto\x12\tparsec.v1\"M\n" +
 	"\x17CreateInvitationRequest\x12\x1e\n" +
 	"\n" +
 	"invitation\x18\x01 \x01(\fR\n" +
-	"invitation\"\x1a\n" +
-	"\x18CreateInvitationResponse\"\x18\n" +
+	"invitation\x12\x12\n" +
+	"\x04mail\x18\x02 \x01(\bR\x04mail\"L\n" +
+	"\x18CreateInvitationResponse\x12\x16\n" +
+	"\x06mailed\x18\x01 \x01(\bR\x06mailed\x12\x18\n" +
+	"\aproblem\x18\x02 \x01(\tR\aproblem\"\x18\n" +
 	"\x16ListInvitationsRequest\";\n" +
 	"\x17ListInvitationsResponse\x12 \n" +
 	"\vinvitations\x18\x01 \x03(\fR\vinvitations\"/\n" +

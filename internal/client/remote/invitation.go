@@ -32,11 +32,21 @@ type Reply struct {
 	Message []byte
 }
 
-// CreateInvitation stores a signed invitation.
-func (c *Client) CreateInvitation(ctx context.Context, signed []byte) error {
-	_, err := unary(ctx, c.wire, "create an invitation", c.patience, c.invitation.Create,
-		&parsecv1.CreateInvitationRequest{Invitation: signed}, nothing)
-	return err
+// CreateInvitation stores a signed invitation, and perhaps has the server send
+// it by mail to whom it is for.
+func (c *Client) CreateInvitation(ctx context.Context, signed []byte, mail bool) (Mailed, error) {
+	return unary(ctx, c.wire, "create an invitation", c.patience, c.invitation.Create,
+		&parsecv1.CreateInvitationRequest{Invitation: signed, Mail: mail},
+		func(m *parsecv1.CreateInvitationResponse) (Mailed, error) {
+			return Mailed{m.GetMailed(), m.GetProblem()}, nil
+		})
+}
+
+// Mailed says whether the server sent a mail with an invitation, and why not
+// where it was asked to.
+type Mailed struct {
+	Sent    bool
+	Problem string
 }
 
 // ListInvitations returns the invitations of the device's user that are

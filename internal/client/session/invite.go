@@ -27,10 +27,22 @@ const invitationLife = 14 * 24 * time.Hour
 type Invitation struct {
 	invitation.Statement
 	Link invitation.Link
+	// Mailed says of one that was just made whether a mail was sent.
+	Mailed remote.Mailed
 }
 
 // InviteUser invites a person to the organization.
 func (s *Session) InviteUser(ctx context.Context, email string, profile record.Profile) (Invitation, error) {
+	return s.inviteUser(ctx, email, profile, false)
+}
+
+// InviteUserByMail is [Session.InviteUser] with a mail that the server sends.
+// The invitation is made also where no mail can be sent.
+func (s *Session) InviteUserByMail(ctx context.Context, email string, profile record.Profile) (Invitation, error) {
+	return s.inviteUser(ctx, email, profile, true)
+}
+
+func (s *Session) inviteUser(ctx context.Context, email string, profile record.Profile, mail bool) (Invitation, error) {
 	if s.Profile() != record.ProfileAdmin {
 		return Invitation{}, fault.WithHint(fault.Errorf(fault.Denied, "invite %s: only administrators invite people", email),
 			"`parsec user list` shows who is one")
@@ -38,15 +50,15 @@ func (s *Session) InviteUser(ctx context.Context, email string, profile record.P
 	if _, err := s.Find(email); err == nil {
 		return Invitation{}, fault.Errorf(fault.Conflict, "invite %s: they are in %s already", email, s.organizationName())
 	}
-	return s.invite(ctx, invitation.Statement{Type: invitation.ForUser, Email: email, Profile: profile})
+	return s.invite(ctx, invitation.Statement{Type: invitation.ForUser, Email: email, Profile: profile}, mail)
 }
 
 // InviteDevice invites another device of the own user.
 func (s *Session) InviteDevice(ctx context.Context) (Invitation, error) {
-	return s.invite(ctx, invitation.Statement{Type: invitation.ForDevice, User: s.device.User})
+	return s.invite(ctx, invitation.Statement{Type: invitation.ForDevice, User: s.device.User}, false)
 }
 
-func (s *Session) invite(ctx context.Context, st invitation.Statement) (Invitation, error) {
+func (s *Session) invite(ctx context.Context, st invitation.Statement, mail bool) (Invitation, error) {
 	now := s.now()
 	st.Organization, st.Token, st.Author = s.device.Organization, id.New[id.Token](), s.device.Device
 	st.Created, st.Expires = now.UnixNano(), now.Add(invitationLife).UnixNano()
@@ -54,14 +66,17 @@ func (s *Session) invite(ctx context.Context, st invitation.Statement) (Invitati
 	if _, err := invitation.Parse(signed); err != nil {
 		return Invitation{}, fault.Errorf(fault.Usage, "invite: %w", err)
 	}
-	if err := s.server.CreateInvitation(ctx, signed); err != nil {
+	mailed, err := s.server.CreateInvitation(ctx, signed, mail)
+	if err != nil {
 		return Invitation{}, err
 	}
-	return s.withLink(st), nil
+	made := s.withLink(st)
+	made.Mailed = mailed
+	return made, nil
 }
 
 func (s *Session) withLink(st invitation.Statement) Invitation {
-	return Invitation{st, invitation.Link{Server: s.device.Server, Token: st.Token, Organization: st.Organization}}
+	return Invitation{Statement: st, Link: invitation.Link{Server: s.device.Server, Token: st.Token, Organization: st.Organization}}
 }
 
 // Invitations returns the own user's pending invitations.

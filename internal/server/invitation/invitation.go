@@ -44,6 +44,9 @@ type Service struct {
 	keep  *access.Keeper
 	hub   Hub
 	now   func() time.Time
+	// mailer sends links to publicURL; nil where no mails are sent.
+	mailer    Mailer
+	publicURL string
 }
 
 // New returns the service over a store.

@@ -34,7 +34,15 @@ func (a invitationAPI) Create(ctx context.Context, q *parsecv1.CreateInvitationR
 	if err := a.invitations.Create(ctx, callerOf(ctx), q.GetInvitation()); err != nil {
 		return nil, err
 	}
-	return new(parsecv1.CreateInvitationResponse), nil
+	m := new(parsecv1.CreateInvitationResponse)
+	if q.GetMail() {
+		if err := a.invitations.Mail(ctx, callerOf(ctx), q.GetInvitation()); err != nil {
+			m.Problem = err.Error()
+		} else {
+			m.Mailed = true
+		}
+	}
+	return m, nil
 }
 
 // List lists the open invitations of the caller's user.

@@ -47,27 +47,69 @@ func (r *run) printInvitation(inv session.Invitation) error {
 	return err
 }
 
+// mailed is a new invitation of a person in JSON.
+type mailed struct {
+	link
+	Mailed bool `json:"mailed"`
+}
+
+// printMailed prints an invitation of a person just made, and whether a mail
+// was sent. It fails where one was demanded and was not.
+func (r *run) printMailed(inv session.Invitation, wanted, demanded bool) error {
+	l := mailed{link{inv.Token.String(), inv.Link.String()}, inv.Mailed.Sent}
+	if err := r.Print(l, func() [][]string {
+		return [][]string{{"url", l.URL}, {"token", l.Token}, {"mailed", fmt.Sprint(l.Mailed)}}
+	}); err != nil {
+		return err
+	}
+	switch {
+	case l.Mailed:
+		r.Console.Note("a mail with the url was sent to %s; then run `parsec invite greet %s` while the other side runs `parsec invite claim URL`", inv.Email, l.Token)
+	case demanded:
+		return fault.WithHint(fault.Errorf(fault.Failed, "no mail was sent to %s: %s", inv.Email, inv.Mailed.Problem), "the invitation is made; send the url yourself")
+	default:
+		if wanted && inv.Mailed.Problem != "" {
+			r.Console.Note("no mail was sent: %s", inv.Mailed.Problem)
+		}
+		r.Console.Note("send the url; then run `parsec invite greet %s` while the other side runs `parsec invite claim URL`", l.Token)
+	}
+	return nil
+}
+
 func (r *run) inviteUser() *cobra.Command {
 	var profile string
+	var byMail, noMail bool
 	c := &cobra.Command{
 		Use:   "user EMAIL",
 		Short: "Invite a person to the organization",
-		Args:  cobra.ExactArgs(1),
+		Long: `Makes an invitation, and prints its url. Where the server sends mails, it sends
+the url to the address too, and this command says whether it did. The invitation
+is there also where it could not.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			p, err := parseProfile(profile)
 			if err != nil {
 				return err
 			}
+			if byMail && noMail {
+				return fault.Errorf(fault.Usage, "--mail and --no-mail exclude each other")
+			}
 			return r.With(c, func(ctx context.Context, s *session.Session) error {
-				inv, err := s.InviteUser(ctx, args[0], p)
+				invite := s.InviteUserByMail
+				if noMail {
+					invite = s.InviteUser
+				}
+				inv, err := invite(ctx, args[0], p)
 				if err != nil {
 					return err
 				}
-				return r.printInvitation(inv)
+				return r.printMailed(inv, !noMail, byMail)
 			})
 		},
 	}
 	c.Flags().StringVar(&profile, "profile", record.ProfileStandard.String(), "what the person may do: admin, standard or outsider")
+	c.Flags().BoolVar(&byMail, "mail", false, "fail where the server sends no mail; the invitation is made all the same")
+	c.Flags().BoolVar(&noMail, "no-mail", false, "have the server send no mail")
 	r.Complete(c, "profile", cobra.FixedCompletions([]string{"admin", "standard", "outsider"}, cobra.ShellCompDirectiveNoFileComp))
 	return r.AsJSON(c)
 }

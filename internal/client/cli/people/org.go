@@ -134,8 +134,8 @@ func (r *run) orgInfo() *cobra.Command {
 		Long: `Shows the organization of the chosen device. The fingerprint is its identity:
 whoever sees another one is in another organization. Index and head say how far
 its log is verified; read them out to each other to know that the server shows
-both of you the same. How much is stored, and how much may be, the server
-says.`,
+both of you the same. How much is stored, and how much may be, is what the
+server says.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return r.With(c, r.printInfo)
