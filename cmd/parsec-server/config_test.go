@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"parsec/internal/cmdline"
 	"parsec/internal/server/blocks"
 	"parsec/internal/server/rpc"
 )
@@ -56,7 +57,7 @@ func TestTheFileHasAKeyForEachLimit(t *testing.T) {
 	text := "[limits]\n"
 	for i := range reflect.TypeFor[limits]().NumField() {
 		field := reflect.TypeFor[limits]().Field(i)
-		value := map[reflect.Type]string{reflect.TypeFor[period](): `"7s"`, reflect.TypeFor[byteSize](): `"20MiB"`}[field.Type]
+		value := map[reflect.Type]string{reflect.TypeFor[period](): `"7s"`, reflect.TypeFor[cmdline.ByteSize](): `"20MiB"`}[field.Type]
 		if value == "" {
 			value = "7"
 		}

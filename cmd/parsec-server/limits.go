@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/cmdline"
 	"parsec/internal/server/blocks"
 	"parsec/internal/server/jobs"
 	"parsec/internal/server/rpc"
@@ -23,10 +24,10 @@ type limits struct {
 	JobLook      period `toml:"job_look"`
 	JobLease     period `toml:"job_lease"`
 
-	BodyMemory   byteSize `toml:"body_memory"`
-	OpenMemory   byteSize `toml:"open_memory"`
-	UploadMemory byteSize `toml:"upload_memory"`
-	Waiters      int      `toml:"waiters"`
+	BodyMemory   cmdline.ByteSize `toml:"body_memory"`
+	OpenMemory   cmdline.ByteSize `toml:"open_memory"`
+	UploadMemory cmdline.ByteSize `toml:"upload_memory"`
+	Waiters      int              `toml:"waiters"`
 
 	AddressRate  float64 `toml:"address_rate"`
 	AddressBurst int     `toml:"address_burst"`
@@ -52,9 +53,6 @@ func (p *period) UnmarshalText(text []byte) error {
 	*p = period(d)
 	return nil
 }
-
-// UnmarshalText reads a size.
-func (b *byteSize) UnmarshalText(text []byte) error { return b.Set(string(text)) }
 
 // longestBeat is what clients count on: they take a stream that was silent for
 // some beats for dead.
@@ -85,7 +83,7 @@ func (l limits) Validate() error {
 			return fault.Errorf(fault.Usage, "limits.%s: %v, want more than 0", name, n)
 		}
 	}
-	for name, b := range map[string]byteSize{"body_memory": l.BodyMemory, "upload_memory": l.UploadMemory} {
+	for name, b := range map[string]cmdline.ByteSize{"body_memory": l.BodyMemory, "upload_memory": l.UploadMemory} {
 		if b != 0 && (b < leastMemory || b > 1<<62) {
 			return fault.Errorf(fault.Usage, "limits.%s: %d, want at least 17MiB, which one request may need", name, b)
 		}

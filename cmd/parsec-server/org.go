@@ -201,7 +201,7 @@ func (o organization) rows() [][]string {
 
 func orgSet(a *adminFlags) *cobra.Command {
 	var users uint64
-	var storage byteSize
+	var storage cmdline.ByteSize
 	var outsiders, expire, unexpire bool
 	c := &cobra.Command{
 		Use:   "set NAME",

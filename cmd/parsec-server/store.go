@@ -135,14 +135,14 @@ func progress(j *parsecv1.StoreJob) string {
 }
 
 // byteRate is a flag for a number of bytes a second, as 50MiB/s.
-type byteRate struct{ byteSize }
+type byteRate struct{ cmdline.ByteSize }
 
 // Type implements pflag.Value.
 func (*byteRate) Type() string { return "rate" }
 
 // Set implements pflag.Value.
 func (b *byteRate) Set(text string) error {
-	return b.byteSize.Set(strings.TrimSuffix(strings.TrimSpace(text), "/s"))
+	return b.ByteSize.Set(strings.TrimSuffix(strings.TrimSpace(text), "/s"))
 }
 
 func rateFlag(c *cobra.Command) *byteRate {
@@ -175,7 +175,7 @@ this command says, and this command follows it.`,
 		if err != nil {
 			return err
 		}
-		if _, err := ask(c.Context(), api.ScrubStores, &parsecv1.ScrubStoresRequest{Repair: repair, Rate: int64(rate.byteSize)}); err != nil {
+		if _, err := ask(c.Context(), api.ScrubStores, &parsecv1.ScrubStoresRequest{Repair: repair, Rate: int64(rate.ByteSize)}); err != nil {
 			return err
 		}
 		m, err := follow(c, api, "scrub")
@@ -306,7 +306,7 @@ func (a *adminFlags) drain(c *cobra.Command, url, into string, rate *byteRate) e
 	if err != nil {
 		return err
 	}
-	q := &parsecv1.DrainStoreRequest{Url: fromHere(url), Into: fromHere(into), Rate: int64(rate.byteSize)}
+	q := &parsecv1.DrainStoreRequest{Url: fromHere(url), Into: fromHere(into), Rate: int64(rate.ByteSize)}
 	if _, err := ask(c.Context(), api.DrainStore, q); err != nil {
 		return err
 	}
