@@ -66,11 +66,18 @@ func (p *Person) keep(h *session.Held) *Person {
 // Bootstrap makes a person the founder of the organization of a link.
 func Bootstrap(t testing.TB, link, email string) *Person {
 	t.Helper()
+	return BootstrapAt(t, NewPlace(t), link, email)
+}
+
+// BootstrapAt does so at a workstation. Who is enrolled by its people works in
+// the same way.
+func BootstrapAt(t testing.TB, at session.Place, link, email string) *Person {
+	t.Helper()
 	l, err := invitation.ParseLink(link)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Person{t: t, Place: NewPlace(t), lock: NewLock()}
+	p := &Person{t: t, Place: at, lock: NewLock()}
 	h, err := p.Place.Bootstrap(t.Context(), l, session.Founder{Name: email, Email: email, Label: "first of " + email}, p.lock)
 	if err != nil {
 		t.Fatal(err)
@@ -187,6 +194,7 @@ func (p *Person) EnrollDevice() *Person {
 func (p *Person) greet(inv session.Invitation, name string) *Person {
 	p.t.Helper()
 	q := &Person{t: p.t, Place: NewPlace(p.t), lock: NewLock()}
+	q.Place.Config = p.Place.Config
 	here, there := Phones()
 	group, ctx := errgroup.WithContext(p.t.Context())
 	group.Go(func() error { return wrap("greet", p.Greet(ctx, inv.Token, here)) })

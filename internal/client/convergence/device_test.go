@@ -2,10 +2,7 @@ package convergence_test
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"parsec/internal/base/id"
@@ -19,44 +16,7 @@ import (
 	"parsec/internal/client/syncer"
 	"parsec/internal/client/transfer"
 	"parsec/internal/client/workspace"
-	"parsec/internal/hostile"
 )
-
-// line is the network between one device and the server.
-type line struct {
-	proxy *hostile.Proxy
-	// left is how many requests go through before none does; negative for all.
-	left atomic.Int64
-	// cut says that the server handles the first of those, and its answer is lost.
-	cut atomic.Bool
-}
-
-func (l *line) gate(*http.Request) int {
-	if l.left.Load() < 0 {
-		return 0
-	}
-	switch n := l.left.Add(-1); {
-	case n >= 0:
-		return 0
-	case n == -1:
-		l.left.Store(0)
-		if l.cut.Swap(false) {
-			return -1
-		}
-	default:
-		l.left.Store(0)
-	}
-	return http.StatusServiceUnavailable
-}
-
-// whole lets everything through.
-func (l *line) whole() { l.left.Store(-1) }
-
-// breaks lets n requests through and then none, the first of those handled or not.
-func (l *line) breaks(n int, handled bool) {
-	l.cut.Store(handled)
-	l.left.Store(int64(n))
-}
 
 // device is one device of the play. It lives through many runs, each with a
 // workspace of its own.
@@ -64,6 +24,8 @@ type device struct {
 	*clienttest.Person
 	line *line
 	name string
+	// revoked says that its user is.
+	revoked bool
 
 	// The rest is of one run.
 	t     fataler
@@ -73,6 +35,9 @@ type device struct {
 	cache *blockcache.Cache
 	clock *clock
 }
+
+// transfers are small: so are the contents.
+var transfers = transfer.Config{Pack: 1 << 20}
 
 // clock is what overlays settle by: a second there takes no time.
 type clock struct{ ahead time.Duration }
@@ -106,7 +71,7 @@ func (d *device) open(ctx context.Context) {
 	d.cache, err = blockcache.Open(blockcache.Config{Dir: filepath.Join(folder, "blocks")})
 	d.ok(err)
 	store := content.Store{Server: d.Server(), Cache: d.cache}
-	reader := content.New(ws.Place(), store, transfer.Config{})
+	reader := content.New(ws.Place(), store, transfers)
 	d.over, err = overlay.Open(overlay.Config{
 		Journal: journal.Config{
 			Dir: filepath.Join(folder, "work"), Key: d.Device().Storage, Device: d.Device().Device, Workspace: d.w, SegmentSize: 16 << 10,
@@ -114,7 +79,7 @@ func (d *device) open(ctx context.Context) {
 		Root: tree.Root(), Base: edit.Base{Mirror: tree}, Blocks: reader, Now: d.clock.now,
 	})
 	d.ok(err)
-	d.sync = syncer.New(tree, d.over, store, reader, syncer.Config{Limits: overlay.Limits{Ops: 5}})
+	d.sync = syncer.New(tree, d.over, store, reader, syncer.Config{Limits: overlay.Limits{Ops: 5}, Transfer: transfers})
 }
 
 // end closes what a run has opened.
@@ -134,13 +99,3 @@ func (d *device) kill(ctx context.Context) {
 
 // settle lets what was done settle.
 func (d *device) settle() { d.clock.ahead += 2 * time.Second }
-
-// finish syncs until nothing is left, over a line that is whole.
-func (d *device) finish(ctx context.Context) error {
-	d.line.whole()
-	d.settle()
-	if err := d.sync.Finish(ctx); err != nil {
-		return fmt.Errorf("device %s: %w", d.name, err)
-	}
-	return nil
-}

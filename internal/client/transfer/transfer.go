@@ -158,6 +158,9 @@ func (o *Outgoing[T]) Room(n int) ([]byte, error) {
 		}
 	}
 	end := len(l.buffer)
+	if cap(l.buffer) < end+need {
+		l.buffer = o.grown(l.buffer, end+need)
+	}
 	return l.buffer[end : end+n : end+need], nil
 }
 
@@ -172,6 +175,18 @@ func (o *Outgoing[T]) load() (*load[T], error) {
 	return o.filling, nil
 }
 
+// little is what a buffer begins with: most uploads are of a few small files.
+const little = 64 << 10
+
+// grown returns a buffer with room for n bytes, and twice what it had: a pack
+// that fills copies little, and one that stays small costs little.
+func (o *Outgoing[T]) grown(b []byte, n int) []byte {
+	most := max(o.cfg.Pack, seal.SealedBlockSize(manifest.MaxBlockSize))
+	out := make([]byte, len(b), min(max(2*cap(b), n, little), most))
+	copy(out, b)
+	return out
+}
+
 // buffer returns a used buffer if there is one, and a new one as long as few exist.
 func (o *Outgoing[T]) buffer() ([]byte, error) {
 	select {
@@ -181,7 +196,7 @@ func (o *Outgoing[T]) buffer() ([]byte, error) {
 	}
 	if o.made < cap(o.idle) {
 		o.made++
-		return make([]byte, 0, max(o.cfg.Pack, seal.SealedBlockSize(manifest.MaxBlockSize))), nil
+		return []byte{}, nil
 	}
 	select {
 	case b := <-o.idle:

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -42,6 +43,8 @@ type Config struct {
 	Deaf bool
 	// Listen is the address; default a free port of loopback.
 	Listen string
+	// Listener takes the connections in place of the network.
+	Listener net.Listener
 	// Network and Transfer bound what callers get.
 	Network  rpc.Config
 	Transfer blocks.Config
@@ -60,6 +63,8 @@ type Server struct {
 	URL string
 	// Dir is its data folder, which may be copied or put back while it is stopped.
 	Dir string
+	// Handler answers requests, for whoever brings them in another way.
+	Handler http.Handler
 
 	t    testing.TB
 	meta meta.Store
@@ -80,9 +85,12 @@ func Start(t testing.TB, c Config) *Server {
 	if c.Log == nil {
 		c.Log = io.Discard
 	}
-	l, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		t.Fatal(err)
+	l := c.Listener
+	var err error
+	if l == nil {
+		if l, err = net.Listen("tcp", c.Listen); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s := &Server{t: t, Dir: c.Dir, URL: "http://" + l.Addr().String()}
 	log := slog.New(slog.NewJSONHandler(c.Log, nil))
@@ -100,6 +108,7 @@ func Start(t testing.TB, c Config) *Server {
 	handler := server.New(s.meta, blobs, log, server.Config{
 		PublicURL: s.URL, Network: c.Network, Transfer: c.Transfer, Bus: bus, Follow: c.Follow, Jobs: c.Jobs,
 	})
+	s.Handler = handler
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var running sync.WaitGroup
 	var served error
