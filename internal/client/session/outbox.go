@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 
 	"parsec/internal/base/fault"
@@ -83,8 +84,9 @@ func (s *Session) resend(ctx context.Context, p store.Pending, r Request,
 		}
 		return tx.Settle(p.Number)
 	})
-	if err == nil {
-		err = settling
+	if settling != nil { // it is asked again: the answer will be the same
+		s.settled = false
+		err = errors.Join(err, settling)
 	}
 	return at, err
 }

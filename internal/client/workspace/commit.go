@@ -78,6 +78,9 @@ func (w *Workspace) commitWhat(ctx context.Context, propose func(context.Context
 		if err := w.rotateIfDue(ctx); err != nil {
 			return err
 		}
+		if err := w.keepUp(ctx); err != nil {
+			return err
+		}
 		p, err := propose(ctx)
 		if err != nil || len(p.Changes) == 0 {
 			return err

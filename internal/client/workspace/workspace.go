@@ -85,9 +85,11 @@ func restore(ctx context.Context, s *session.Session, w id.Workspace) (*Workspac
 	return ws, ws.catchUp(ctx)
 }
 
-// keepUp catches up where the cache was thrown away meanwhile.
+// keepUp catches up where the cache was thrown away meanwhile, or where who
+// wrote the state was stopped before the cache followed: what comes next is
+// judged by both.
 func (w *Workspace) keepUp(ctx context.Context) error {
-	if w.resets == w.session.Local().Cache.Resets() {
+	if w.resets == w.session.Local().Cache.Resets() && w.mark.Position == w.log.Position() {
 		return nil
 	}
 	return w.catchUp(ctx)
