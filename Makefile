@@ -9,8 +9,11 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 PURE := ./internal/base/... ./internal/format/... ./internal/verify/... \
 	./internal/client/list/... ./internal/client/tree/... ./internal/client/merge/... ./internal/client/enroll/...
 
-# How many runs `make soak` makes of the property that devices converge.
+# How many cases `make soak` plays of each property of devices that converge, in
+# virtual time and over real connections, and from which seed on; 0 for any.
 RUNS ?= 10000
+REAL ?= 200
+SEED ?= 0
 
 # How many operations each exerciser does in `make test-long`.
 OPERATIONS ?= 100000
@@ -59,8 +62,8 @@ test-real:
 test-long: ## what takes too long for `make test`: OPERATIONS of each exerciser of the mount, two of each at once, and as much of fio
 	$(GO) test -timeout 0 -v -run '^TestADrive(IsAsTheModel|KeepsWhatFioWrites)$$' ./internal/client/mount -operations $(OPERATIONS)
 
-soak: ## the property that devices converge, RUNS times; some two runs a second
-	$(GO) test -timeout 0 ./internal/client/convergence -rapid.checks=$(RUNS)
+soak: ## the properties of devices that converge, RUNS cases of each in virtual time, from SEED on, and REAL over real connections
+	GOGC=400 $(GO) test -timeout 0 -v ./internal/client/convergence -cases $(RUNS) -real $(REAL) -seed $(SEED)
 
 bench: build ## the figures of docs/performance.md, on this machine
 	$(GO) run ./internal/bench -bin bin

@@ -45,6 +45,21 @@ type play struct {
 	roles map[id.User]record.Role
 	turns turns
 	next  int
+	// story is what happened so far.
+	story []string
+}
+
+// tell notes what happens.
+func (p *play) tell(d *device, format string, a ...any) {
+	p.story = append(p.story, d.name+" "+fmt.Sprintf(format, a...))
+}
+
+// Helper implements [fataler].
+func (p *play) Helper() {}
+
+// Fatalf ends a case, and says how it came to it.
+func (p *play) Fatalf(format string, a ...any) {
+	p.t.Fatalf("%s\nin turns: %v; what happened:\n%s", fmt.Sprintf(format, a...), p.turns, strings.Join(p.story, "\n"))
 }
 
 // turns is how a play is played.
@@ -99,7 +114,7 @@ func run(ctx context.Context, r *rapid.T, w *world, how turns) {
 func (p *play) in(ctx context.Context, r *rapid.T) {
 	p.ctx, p.t = ctx, r
 	for _, d := range p.devices {
-		d.t = r
+		d.t = p
 	}
 }
 
@@ -113,6 +128,7 @@ func (p *play) step(d *device) {
 	case 5:
 		p.cancel(d)
 	case 6:
+		p.tell(d, "is killed")
 		d.kill(p.ctx)
 	case 7:
 		p.rotate()
@@ -142,7 +158,7 @@ func (p *play) begin() {
 		}
 	}
 	for _, d := range p.devices {
-		d.begin(p.ctx, p.t, ws.ID(), p.clock)
+		d.begin(p.ctx, p, ws.ID(), p.clock)
 		d.ok(d.sync.Sync(p.ctx))
 	}
 }
@@ -158,6 +174,7 @@ func (p *play) share(ws *workspace.Workspace, d *device, role record.Role) {
 		owner.ok(ws.Share(p.ctx, to, role))
 	}
 	p.roles[d.Device().User] = role
+	p.tell(d, "is now %s", role)
 }
 
 // role is what a device's user may by what everybody could know.
@@ -178,6 +195,7 @@ func (p *play) member(d *device) {
 		_, err := owner.RevokeUser(p.ctx, d.Device().Email)
 		owner.ok(err)
 		d.revoked = true
+		p.tell(d, "is revoked")
 	case role != p.role(d):
 		p.share(owner.sync.Workspace(), d, role)
 	}
@@ -203,7 +221,7 @@ func (p *play) synced(d *device, err error, also ...fault.Kind) {
 	case !d.revoked && role == record.RoleReader && (err == nil || d.over.Pending() > 0 && fault.Is(err, fault.Denied)):
 	case !d.revoked && role >= record.RoleContributor && err == nil:
 	default:
-		p.t.Fatalf("device %s, whose user is %s (revoked: %v), synced and got: %v", d.name, role, d.revoked, err)
+		p.Fatalf("device %s, whose user is %s (revoked: %v), synced and got: %v", d.name, role, d.revoked, err)
 	}
 }
 
@@ -212,14 +230,19 @@ func (p *play) sync(d *device) {
 	d.line.whole()
 	d.line.twice.Store(rapid.Bool().Draw(p.t, "twice"))
 	d.settle()
-	p.synced(d, d.sync.Sync(p.ctx))
+	err := d.sync.Sync(p.ctx)
+	p.tell(d, "synced, everything arriving twice %v: %v", d.line.twice.Load(), err)
+	p.synced(d, err)
 }
 
 // breakdown syncs one device over a line that breaks, and may kill it there.
 func (p *play) breakdown(d *device) {
-	d.line.breaks(rapid.IntRange(0, 12).Draw(p.t, "requests"), rapid.Bool().Draw(p.t, "handled"))
+	requests, handled := rapid.IntRange(0, 12).Draw(p.t, "requests"), rapid.Bool().Draw(p.t, "handled")
+	d.line.breaks(requests, handled)
 	d.settle()
-	p.synced(d, d.sync.Sync(p.ctx), fault.Unreachable)
+	err := d.sync.Sync(p.ctx)
+	p.tell(d, "synced over a line that broke after %d requests, the next handled %v: %v", requests, handled, err)
+	p.synced(d, err, fault.Unreachable)
 	p.after(d)
 }
 
@@ -227,9 +250,11 @@ func (p *play) breakdown(d *device) {
 func (p *play) cancel(d *device) {
 	d.line.whole()
 	d.settle()
-	ctx := endingAt(p.ctx, rapid.IntRange(1, 150).Draw(p.t, "looks"))
+	looks := rapid.IntRange(1, 60).Draw(p.t, "looks")
+	ctx := endingAt(p.ctx, looks)
 	defer ctx.end()
 	err := d.sync.Sync(ctx)
+	p.tell(d, "synced until look %d: %v", looks, err)
 	if ctx.Context.Err() == nil || !errors.Is(err, context.Canceled) {
 		p.synced(d, err, fault.Canceled)
 	}
@@ -239,6 +264,7 @@ func (p *play) cancel(d *device) {
 // after may kill a device whose sync broke off, and may leave it offline.
 func (p *play) after(d *device) {
 	if rapid.IntRange(0, 2).Draw(p.t, "killed") == 2 {
+		p.tell(d, "is killed")
 		d.kill(p.ctx)
 	}
 	if rapid.Bool().Draw(p.t, "back") {
@@ -251,8 +277,9 @@ func (p *play) rotate() {
 	d := p.devices[0]
 	d.line.whole()
 	if err := d.sync.Workspace().Rotate(p.ctx); err != nil {
-		p.t.Fatalf("rotate: %v", err)
+		p.Fatalf("rotate: %v", err)
 	}
+	p.tell(d, "rotated the key")
 }
 
 // quiesce syncs all devices until nobody has anything new.
@@ -265,13 +292,18 @@ func (p *play) quiesce() {
 			}
 			d.line.whole()
 			d.settle()
-			p.synced(d, d.sync.Finish(p.ctx))
+			err := d.sync.Finish(p.ctx)
+			if err != nil {
+				p.tell(d, "finished: %v", err)
+			}
+			p.synced(d, err)
 		}
 		if !slices.ContainsFunc(p.devices, func(d *device) bool { return !p.rests(d) && p.role(d) > record.RoleNone && !d.revoked }) {
+			p.story = append(p.story, "all are synced")
 			return
 		}
 	}
-	p.t.Fatalf("the devices do not come to rest")
+	p.Fatalf("the devices do not come to rest")
 }
 
 // rests says that a device has all that any has, and nothing that may go.
@@ -345,7 +377,7 @@ func (p *play) supersede(d *device, all []spot, at spot) bool {
 		d.ok(err)
 		w := p.contents[text]
 		if w == nil && text != "" {
-			p.t.Fatalf("device %s shows %.40q, which nobody wrote", d.name, text)
+			p.Fatalf("device %s shows %.40q, which nobody wrote", d.name, text)
 		}
 		if w != nil {
 			over = append(over, w)
@@ -365,11 +397,15 @@ func (p *play) fresh(d *device) string {
 		text += strings.Repeat(".", manifest.BlockSize)
 	}
 	p.contents[text] = &written{by: d.name}
+	p.tell(d, "writes %.20q", text)
 	return text
 }
 
 // work does one thing at a device, as a program would.
 func (p *play) work(d *device) {
+	if p.turns == inTurns && (d.revoked || p.role(d) < record.RoleContributor) {
+		return // what is not accepted is not synced
+	}
 	d.line.whole() // where a pull broke off, even a look may need the server
 	all, err := p.spots(d)
 	if p.shutOut(d, err) || d.sync.MayWrite() != nil {
@@ -385,7 +421,9 @@ func (p *play) work(d *device) {
 	folder := folders[rapid.IntRange(0, len(folders)-1).Draw(p.t, "folder")]
 	at := merge.Place{Folder: folder, Name: rapid.SampledFrom([]string{"a", "b", "c.txt"}).Draw(p.t, "name")}
 	i := slices.IndexFunc(all, func(s spot) bool { return s.at == at })
+	defer func() { p.story = append(p.story, p.shown(d)...) }()
 	what := rapid.SampledFrom([]string{"write", "write", "write", "mkdir", "remove", "move", "move", "mode", "link"}).Draw(p.t, "work")
+	p.tell(d, "%s at %s in %s", what, at.Name, at.Folder)
 	switch {
 	case i < 0 && what == "mkdir":
 		_, err := d.over.Create(p.ctx, at, merge.Node{Kind: manifest.Folder})
@@ -462,8 +500,23 @@ func (p *play) move(d *device, all []spot, from spot) {
 			d.ok(d.over.Remove(p.ctx, to, false))
 		}
 	}
+	p.tell(d, "moves %s to %s in %s", from.path, to.Name, into.path)
 	_, err := d.over.Move(p.ctx, from.at, to, true)
 	d.ok(err)
+}
+
+// shown returns what a device shows, for the story.
+func (p *play) shown(d *device) []string {
+	var out []string
+	all, err := p.spots(d)
+	for _, s := range all {
+		text := ""
+		if s.child.Kind == manifest.File {
+			text, err = p.content(d, s.child.Entry)
+		}
+		out = append(out, fmt.Sprintf("    %s %s %s %.20q %v", s.path, s.child.Kind, s.child.Entry, text, err))
+	}
+	return out
 }
 
 // tree returns what a device shows, with contents, modes and times.
@@ -493,22 +546,21 @@ func (p *play) check() {
 	for _, d := range p.devices[1:] {
 		if d.revoked || p.role(d) == record.RoleNone || d.over.Pending() > 0 {
 			p.seen(d, there)
-			p.checkListed(d)
+			p.checkListed(d, there)
 		} else if diff := cmp.Diff(want, p.tree(d)); diff != "" {
-			p.t.Fatalf("%s and %s do not have the same:\n%s", p.devices[0].name, d.name, diff)
+			p.Fatalf("%s and %s do not have the same:\n%s", p.devices[0].name, d.name, diff)
 		}
 	}
 	for _, text := range slices.Sorted(maps.Keys(p.contents)) {
 		if w := p.contents[text]; !there[text] && !w.superseded {
-			p.t.Fatalf("%.40q is lost, and nobody who saw it wrote over it or removed it; there is:\n%v", text, shortened(want))
+			p.Fatalf("%.40q is lost, and nobody who saw it wrote over it or removed it; there is:\n%v", text, shortened(want))
 		}
 	}
 	for path := range want {
 		if p.turns == inTurns && strings.Contains(path, "conflict") {
-			p.t.Fatalf("a conflict although everybody was synced before: %s", path)
+			p.Fatalf("a conflict although everybody was synced before: %s", path)
 		}
 	}
-	maps.DeleteFunc(p.contents, func(text string, w *written) bool { return w.superseded && !there[text] })
 }
 
 // seen notes what a device shows, which somebody must have written.
@@ -527,16 +579,25 @@ func (p *play) seen(d *device, there map[string]bool) {
 		}
 		d.ok(err)
 		if text != "" && p.contents[text] == nil {
-			p.t.Fatalf("%s has %.40q at %s, which nobody wrote", d.name, text, s.path)
+			p.Fatalf("%s has %.40q at %s, which nobody wrote", d.name, text, s.path)
 		}
 		there[text] = true
 	}
 }
 
-// checkListed checks that a device tells its user of work that may not go.
-func (p *play) checkListed(d *device) {
+// checkListed checks that a device tells its user of work that may not go, and
+// which of it no name leads to.
+func (p *play) checkListed(d *device, there map[string]bool) {
+	for e := range d.over.Waiting() {
+		if n, err := d.over.Node(p.ctx, e); err == nil && n.Kind == manifest.File {
+			text, err := p.content(d, e)
+			if err == nil { // else it is not what was written here
+				there[text] = true
+			}
+		}
+	}
 	if st := d.sync.Status(p.ctx); d.over.Pending() > 0 && (st.Pending == 0 || st.Reason == "" || st.State != syncer.ReadOnly && st.State != syncer.Revoked) {
-		p.t.Fatalf("device %s has %d operations that may not go, and says %+v", d.name, d.over.Pending(), st)
+		p.Fatalf("device %s has %d operations that may not go, and says %+v", d.name, d.over.Pending(), st)
 	}
 }
 
@@ -553,11 +614,11 @@ func shortened(tree map[string]string) string {
 func (p *play) checkReplay() {
 	want := p.tree(p.devices[0])
 	d := p.world.fresh
-	d.begin(p.ctx, p.t, p.devices[0].w, p.clock)
+	d.begin(p.ctx, p, p.devices[0].w, p.clock)
 	defer d.end()
 	d.line.whole()
 	d.ok(d.sync.Sync(p.ctx))
 	if diff := cmp.Diff(want, p.tree(d)); diff != "" {
-		p.t.Fatalf("read anew the tree is another:\n%s", diff)
+		p.Fatalf("read anew the tree is another:\n%s", diff)
 	}
 }

@@ -47,7 +47,6 @@ func (c *clock) now() time.Time { return time.Now().Add(c.ahead) }
 type fataler interface {
 	Helper()
 	Fatalf(string, ...any)
-	Logf(string, ...any)
 }
 
 func (d *device) ok(err error) {

@@ -88,6 +88,9 @@ type line struct {
 	handled atomic.Bool
 	// twice says that every request arrives twice.
 	twice atomic.Bool
+	mu    sync.Mutex // guards broken
+	// broken, if it is not nil, is called when the line breaks.
+	broken func()
 }
 
 // open serves a line until the test ends.
@@ -107,6 +110,9 @@ func (l *line) open(t testing.TB, at net.Listener) {
 func (l *line) whole() {
 	l.left.Store(-1)
 	l.twice.Store(false)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.broken = nil
 }
 
 // breaks lets n requests through and then none, the first of those handled or not.
@@ -144,6 +150,11 @@ func (l *line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.server.ServeHTTP(unheard{w, http.Header{}}, r)
 	}
 	if !back {
+		l.mu.Lock()
+		if l.broken != nil {
+			l.broken()
+		}
+		l.mu.Unlock()
 		panic(http.ErrAbortHandler)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))

@@ -20,13 +20,13 @@ import (
 // How many cases are played in virtual time, and which: each group of `group`
 // cases is that of a seed of its own, from -seed on.
 var (
-	cases = flag.Int("cases", 60, "cases of each property in virtual time")
+	cases = flag.Int("cases", 6, "cases of each property in virtual time")
 	first = flag.Uint64("seed", 0, "seed of the first group of cases; 0 for any")
-	real  = flag.Int("real", 5, "cases of each property over real connections, in real time")
+	real  = flag.Int("real", 2, "cases of each property over real connections, in real time")
 )
 
 // group is how many cases share a server and its devices, which grow with each.
-const group = 100
+const group = 400
 
 // memory is where a machine has files that are on no disk.
 const memory = "/dev/shm"
@@ -67,7 +67,7 @@ func inVirtualTime(t *testing.T, how turns) {
 		}
 		t.Run(fmt.Sprint("group ", i/group), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, newNetwork())
+				w := newWorld(t, newNetwork(), everybody...)
 				check(t, min(group, *cases-i), seed, func(r *rapid.T) { run(t.Context(), r, w, how) })
 			})
 		})
@@ -78,13 +78,10 @@ func TestDevicesConverge(t *testing.T) { inVirtualTime(t, atOnce) }
 
 func TestWhoTakesTurnsHasNoConflicts(t *testing.T) { inVirtualTime(t, inTurns) }
 
-func TestDevicesConvergeOverRealConnections(t *testing.T) {
-	w := newWorld(t, nil)
+func TestBothHoldOverRealConnections(t *testing.T) {
+	w := newWorld(t, nil, everybody...)
 	check(t, *real, *first, func(r *rapid.T) { run(t.Context(), r, w, atOnce) })
-}
-
-func TestWhoTakesTurnsHasNoConflictsOverRealConnections(t *testing.T) {
-	w := newWorld(t, nil)
+	w.play = nil
 	check(t, *real, *first, func(r *rapid.T) { run(t.Context(), r, w, inTurns) })
 }
 
@@ -105,9 +102,14 @@ type world struct {
 // plenty is a rate that no run reaches.
 const plenty = 1_000_000
 
-// newWorld makes the devices of all runs: two of alice, and one each of others.
-// Their network is within this process, or where it is nil that of the machine.
-func newWorld(t *testing.T, in *network) *world {
+// everybody is who has a device beside alice, and alice's second one.
+var everybody = []string{"bob", laptop, "carol", "dave"}
+
+const laptop = "laptop"
+
+// newWorld makes the devices of all runs: alice's, and those of others by their
+// names. Their network is within this process, or where it is nil that of the machine.
+func newWorld(t *testing.T, in *network, others ...string) *world {
 	t.Helper()
 	w := &world{t: t, net: in}
 	cfg := servertest.Config{Network: rpc.Config{
@@ -124,7 +126,13 @@ func newWorld(t *testing.T, in *network) *world {
 	alice := w.connect("alice", clienttest.BootstrapAt(t, at, w.server.CreateOrganization("Acme"), "alice@example.com"))
 	w.devices = []*device{alice}
 	w.fresh = w.connect("fresh", alice.EnrollDevice())
-	w.devices = append(w.devices, w.enroll("bob"), w.connect("laptop", alice.EnrollDevice()), w.enroll("carol"), w.enroll("dave"))
+	for _, name := range others {
+		if name == laptop {
+			w.devices = append(w.devices, w.connect(name, alice.EnrollDevice()))
+		} else {
+			w.devices = append(w.devices, w.enroll(name))
+		}
+	}
 	return w
 }
 

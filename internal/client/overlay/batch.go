@@ -90,7 +90,7 @@ func (o *Overlay) Take(l Limits) (*Batch, error) {
 		return nil, err
 	}
 	var numbers []uint64
-	for _, p := range o.settled(o.now(), l) {
+	for _, p := range o.settled(o.Now(), l) {
 		numbers = append(numbers, p.number)
 	}
 	if len(numbers) == 0 {
@@ -176,7 +176,7 @@ func (o *Overlay) Hurry() {
 func (o *Overlay) NextSettled() (at time.Time, ok bool) {
 	o.mu.Lock() // held shared, contents may be written to
 	defer o.mu.Unlock()
-	now := o.now()
+	now := o.Now()
 	h := newHeld()
 	for _, p := range o.ops {
 		if p.dead || p.taken {
@@ -385,7 +385,7 @@ func (b *Batch) Refuse(reasons map[id.Entry]error) error {
 	o := b.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	now := o.now()
+	now := o.Now()
 	for e, err := range reasons {
 		p := o.problems[e]
 		if p == nil {

@@ -148,7 +148,7 @@ func (o *Overlay) attempt(p prepared, check func(*event) error) (bool, error) {
 	if o.base.Epoch() != p.epoch || slices.ContainsFunc(p.here, func(f id.Entry) bool { return o.inodes[f] == nil }) {
 		return false, nil
 	}
-	e := event{at: o.now()}
+	e := event{at: o.Now()}
 	for _, a := range p.adopt {
 		if n := o.inodes[a.entry]; n == nil || !n.changed() {
 			e.adopt = append(e.adopt, a)
@@ -278,7 +278,7 @@ func (o *Overlay) alterInode(n *inode, set func(*inode, *event) error) error {
 		return err
 	}
 	node := n.state.node
-	ev := event{entry: n.id, at: o.now(), executable: node.File.Executable, created: node.Created, modified: o.nodeOf(n).Modified}
+	ev := event{entry: n.id, at: o.Now(), executable: node.File.Executable, created: node.Created, modified: o.nodeOf(n).Modified}
 	if err := set(n, &ev); err != nil {
 		return err
 	}

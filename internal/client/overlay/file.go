@@ -154,7 +154,7 @@ func (f *File) tryWrite(p []byte, where func(int64) int64) (n int, done bool, er
 	c := f.n.state.content
 	size, _ := c.lengths()
 	off := where(size)
-	now := f.o.now()
+	now := f.o.Now()
 	for n < len(p) {
 		page := (off + int64(n)) / pageSize
 		some := p[n:min(int64(len(p)), (page+1)*pageSize-off)]
@@ -353,11 +353,9 @@ func (o *Overlay) Refresh(entries ...id.Entry) {
 	}
 }
 
-// Settled says that entries have changed in the base to what they showed before.
+// Settled says that entries, one at least, have changed in the base to what they showed before.
 func (o *Overlay) Settled(entries ...id.Entry) {
-	if len(entries) > 0 {
-		o.base.Forget(entries...)
-	}
+	o.base.Forget(entries...)
 }
 
 // Watch calls tell with the entries that may have changed by others, all if

@@ -88,7 +88,7 @@ func (o *Overlay) replay(records []journal.Record, damage []journal.Damage) {
 
 // lose notes damage that is not known to be of one entry.
 func (o *Overlay) lose(e id.Entry, err error) {
-	o.problems[e] = &Problem{Entry: e, Err: err, Since: o.now()}
+	o.problems[e] = &Problem{Entry: e, Err: err, Since: o.Now()}
 }
 
 // missing gives up the files that were being written when records were made
@@ -104,7 +104,7 @@ func (o *Overlay) missing() {
 // giveUp gives up an entry of which local data is damaged.
 func (o *Overlay) giveUp(e id.Entry, err error) {
 	if n := o.inodes[e]; n != nil && n.changed() {
-		o.applyLost(n, event{entry: e, at: o.now(), text: err.Error()})
+		o.applyLost(n, event{entry: e, at: o.Now(), text: err.Error()})
 		return
 	}
 	if _, ok := o.problems[e]; !ok && !e.IsZero() {
@@ -122,7 +122,7 @@ func (o *Overlay) damaged(n *inode, err error) error {
 	if o.inodes[n.id] != n || !n.changed() {
 		return err
 	}
-	if failed := o.do(event{kind: evLost, entry: n.id, at: o.now(), text: err.Error()}); failed != nil {
+	if failed := o.do(event{kind: evLost, entry: n.id, at: o.Now(), text: err.Error()}); failed != nil {
 		return failed
 	}
 	return err

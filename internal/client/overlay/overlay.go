@@ -129,8 +129,6 @@ type Node struct {
 	Removed bool
 }
 
-func (o *Overlay) now() time.Time { return o.Now() }
-
 // Node returns what there is to see of an entry.
 func (o *Overlay) Node(ctx context.Context, e id.Entry) (Node, error) {
 	if n, ok, err := o.localNode(e); ok || err != nil {
@@ -360,4 +358,17 @@ func (o *Overlay) Pending() int {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return len(o.ops) - o.dead
+}
+
+// Waiting returns the entries of which work waits, each with its last place.
+func (o *Overlay) Waiting() map[id.Entry]merge.Place {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	all := map[id.Entry]merge.Place{}
+	for e, n := range o.inodes {
+		if len(n.ops) > 0 {
+			all[e] = n.place
+		}
+	}
+	return all
 }

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -344,7 +345,9 @@ func (s *Syncer) Refresh(ctx context.Context) error {
 			return err
 		}
 		s.told = at
-		s.over.Settled(mine...)
+		if len(mine) > 0 {
+			s.over.Settled(mine...)
+		}
 		if len(moved) > 0 {
 			s.over.Refresh(moved...)
 		}
@@ -533,15 +536,51 @@ func (s *Syncer) Status(ctx context.Context) Status {
 		st.Problems = append(st.Problems, Problem{Path: s.pathOf(ctx, p.Place), Reason: p.Err.Error()})
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	st.State, st.Since, st.Conflicts = s.state, s.since, s.conflicts
 	if s.err != nil {
 		st.Reason, st.Hint = s.err.Error(), fault.HintOf(s.err)
+	}
+	s.mu.Unlock()
+	switch st.State {
+	case ReadOnly, Archived, Frozen, Revoked: // while others go on
+		st.Problems = append(st.Problems, s.hidden(ctx)...)
 	}
 	if st.State == Synced && st.Pending > 0 {
 		st.State = Pending
 	}
 	return st
+}
+
+// hidden returns the work that no name leads to, since others have moved or removed
+// what it belongs to. Once it may go, it brings back what it needs.
+func (s *Syncer) hidden(ctx context.Context) []Problem {
+	var all []Problem
+	for e, at := range s.over.Waiting() {
+		if shown, err := s.shown(ctx, e); err == nil && !shown { // what cannot be told now is told later
+			all = append(all, Problem{s.pathOf(ctx, at), "others have moved or removed it, or a folder above it; what was done here is kept, and shows again once it may be sent"})
+		}
+	}
+	slices.SortFunc(all, func(a, b Problem) int { return strings.Compare(a.Path, b.Path) })
+	return all
+}
+
+// shown reports whether names lead from the root to an entry.
+func (s *Syncer) shown(ctx context.Context, e id.Entry) (bool, error) {
+	for range maxDepth {
+		if e == s.over.Root {
+			return true, nil
+		}
+		at, ok, err := s.over.Parent(ctx, e)
+		if err != nil || !ok {
+			return false, err
+		}
+		// A name may lead to other work, which waits too.
+		if c, there, err := s.over.Child(ctx, at.Folder, at.Name); err != nil || !there || c.Entry != e {
+			return false, err
+		}
+		e = at.Folder
+	}
+	return false, nil
 }
 
 // maxDepth bounds the walk from a place to the root.
