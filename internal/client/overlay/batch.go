@@ -166,7 +166,7 @@ func (o *Overlay) settles(p *op, now time.Time) time.Time {
 // for files that are being written to, and what was refused.
 func (o *Overlay) Hurry() {
 	o.mu.Lock()
-	o.due = o.now()
+	o.due = o.Now()
 	o.mu.Unlock()
 	o.tell()
 }
