@@ -76,20 +76,24 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("no scripts: %v", err)
 	}
 	for _, path := range scripts {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
-			s := &script{t: t, server: servertest.Start(t, servertest.Config{})}
-			testscript.Run(t, testscript.Params{
-				Files: []string{path},
-				Setup: s.setup,
-				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"exits": exits, "get": get, "keys": keys, "enroll": enroll, "hold": hold, "await-holder": awaitHolder, "kill-agent": killAgent, "await-mount": awaitMount, "await-served": awaitServed, "dav": dav,
-					"stop-server": s.stop, "start-server": s.start, "start-empty-server": s.startEmpty,
-					"operator": s.operator, "backup-server": s.backup, "restore-server": s.restore,
-					"damage-blocks": s.damage,
-				},
-			})
-		})
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) { runScript(t, path, "") })
 	}
+}
+
+// runScript runs a script against a server over the database at a URL, or over
+// an embedded one.
+func runScript(t *testing.T, path, database string) {
+	s := &script{t: t, database: database, server: servertest.Start(t, servertest.Config{Database: database})}
+	testscript.Run(t, testscript.Params{
+		Files: []string{path},
+		Setup: s.setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "get": get, "keys": keys, "enroll": enroll, "hold": hold, "await-holder": awaitHolder, "kill-agent": killAgent, "await-mount": awaitMount, "await-served": awaitServed, "dav": dav,
+			"stop-server": s.stop, "start-server": s.start, "start-empty-server": s.startEmpty,
+			"operator": s.operator, "backup-server": s.backup, "restore-server": s.restore,
+			"damage-blocks": s.damage, "empty-database": s.emptyDatabase,
+		},
+	})
 }
 
 // script is what one script has to itself.
@@ -97,6 +101,8 @@ type script struct {
 	t      *testing.T
 	server *servertest.Server
 	saved  string
+	// database is the URL of the server's PostgreSQL database; empty for an embedded one.
+	database string
 }
 
 func (s *script) setup(env *testscript.Env) error {
@@ -105,7 +111,7 @@ func (s *script) setup(env *testscript.Env) error {
 	s.t.Cleanup(page.Close)
 	env.Vars = append(env.Vars,
 		"HOME="+work, "TZ=UTC", "LONG="+strings.Repeat("long", 64),
-		"SERVER="+s.server.URL,
+		"SERVER="+s.server.URL, "DATABASE="+s.database, "BLOCKS="+filepath.Join(s.server.Dir, "blocks"),
 		"ACME="+acme, "OTHER="+s.server.CreateOrganization("Other"),
 		"NO_PARSEC="+strings.Replace(acme, s.server.URL, page.URL, 1),
 		"PARSEC_HOME="+filepath.Join(work, "alice"),
@@ -179,7 +185,7 @@ func (s *script) start(*testscript.TestScript, bool, []string) { s.startIn(s.ser
 func (s *script) startEmpty(*testscript.TestScript, bool, []string) { s.startIn("") }
 
 func (s *script) startIn(dir string) {
-	s.server = servertest.Start(s.t, servertest.Config{Dir: dir, Listen: strings.TrimPrefix(s.server.URL, "http://")})
+	s.server = servertest.Start(s.t, servertest.Config{Dir: dir, Database: s.database, Listen: strings.TrimPrefix(s.server.URL, "http://")})
 }
 
 // operator suspends a user of Acme, or all of it, or lets them in again, or

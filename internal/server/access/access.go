@@ -248,7 +248,7 @@ func (o Organization) CheckUser(tx meta.Tx, user id.User) error {
 // Check fails for a caller who was revoked.
 func (o Organization) Check(c call.Caller) error {
 	if !o.State.ActiveAt(c.Device, o.Present()) {
-		return fault.WithHint(fault.Errorf(fault.Unauthenticated, "device %s is not in use in the organization", c.Device), "it was revoked; ask an administrator")
+		return fault.WithHint(fault.Errorf(fault.Unauthenticated, "device %s is not in use in the organization", c.Device), "it was revoked, or the server was put back to a time before it joined; ask an administrator")
 	}
 	return nil
 }
