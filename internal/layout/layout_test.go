@@ -56,7 +56,7 @@ func floors() []floor {
 			"internal/client/remote", "internal/client/store", "internal/client/home", "internal/client/journal", "internal/client/blockcache",
 			"internal/client/socket",
 		}},
-		{name: "4 session", side: "client", packages: []string{"internal/client/transfer", "internal/client/session"}},
+		{name: "4 session", side: "client", packages: []string{"internal/client/transfer", "internal/client/session", "internal/client/ignore"}},
 		{name: "5 workspace", side: "client", packages: []string{"internal/client/workspace"}},
 		{name: "6 mirror and overlay", side: "client", packages: []string{"internal/client/mirror", "internal/client/edit", "internal/client/basecache", "internal/client/overlay", "internal/client/content", "internal/client/history"}},
 		{name: "7 files and sync", side: "client", packages: []string{"internal/client/files", "internal/client/audit", "internal/client/filesystem", "internal/client/syncer", "internal/client/demo"}},

@@ -42,8 +42,6 @@ type Config struct {
 	// Short is where a private folder for the socket is made if the device's own
 	// has too long a path.
 	Short string
-	// Ignore says which names stay on this device; nil for none.
-	Ignore func(name string) bool
 	// Run runs a command that another process gave, and returns its exit status.
 	Run func(context.Context, *Agent, *socket.Call) int
 }
@@ -117,7 +115,7 @@ func (a *Agent) Syncing(ctx context.Context) (*syncer.Device, error) {
 		return a.syncing, nil
 	}
 	d, err := syncer.OpenDevice(ctx, a.held.Session, syncer.DeviceConfig{
-		Folder: a.held.Folder(), Ignore: a.cfg.Ignore, Files: filesystem.Config{Space: a.space},
+		Folder: a.held.Folder(), Files: filesystem.Config{Space: a.space},
 	})
 	if err != nil {
 		return nil, err

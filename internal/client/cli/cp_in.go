@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"path"
 	"strings"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/client/files"
+	"parsec/internal/cmdline"
 	"parsec/internal/format/manifest"
 )
 
@@ -61,6 +63,10 @@ func (j *copying) into(ctx context.Context, t *shown) (in, error) {
 	tree, err := j.desk.bulk(ctx, t)
 	for _, s := range j.sources {
 		if err == nil && tree != nil && s.remote() && s.past == nil {
+			if s.entry.Local { // no commit has it
+				tree = nil
+				break
+			}
 			var from *files.Tree
 			if from, err = j.desk.bulk(ctx, s.from); from == nil {
 				tree = nil
@@ -71,10 +77,53 @@ func (j *copying) into(ctx context.Context, t *shown) (in, error) {
 		return nil, err
 	}
 	if tree != nil {
-		return inBulk{tree}, nil
+		return inBulk{tree, &aside{desk: j.desk, to: t}}, nil
 	}
 	t.changed = true
 	return inLocal{t.Local}, nil
+}
+
+// aside is what a copy in bulk leaves out, since its name is ignored: it stays on
+// this device, as if a program had written it there.
+type aside struct {
+	desk *desk
+	to   *shown
+	from []asideSource
+}
+
+type asideSource struct {
+	files.Source
+	folder string
+}
+
+func (a *aside) take(from files.Source, folder string) bool {
+	ignored := a.desk.all.Ignored().Has(from.Name)
+	if ignored {
+		a.from = append(a.from, asideSource{from, folder})
+	}
+	return ignored
+}
+
+// copy copies what was taken, once the folders are there that it goes to.
+func (a *aside) copy(ctx context.Context, o files.CopyOptions) error {
+	if len(a.from) == 0 {
+		return nil
+	}
+	if err := a.to.sync.Refresh(ctx); err != nil {
+		return err
+	}
+	for _, s := range a.from {
+		into, err := a.to.Stat(ctx, s.folder)
+		if err != nil {
+			return err
+		}
+		if err := a.to.Import(ctx, []files.Source{s.Source}, into, o); err != nil {
+			return err
+		}
+	}
+	a.desk.r.Console.Note("%s: %s on this device: `parsec ignore list` shows which names do", a.to.sync.Name(), cmdline.Counted(len(a.from), "entry stays", "entries stay"))
+	a.from = nil
+	return a.to.Keep(ctx)
 }
 
 // in is a way for copies into a workspace.
@@ -86,13 +135,25 @@ type in interface {
 }
 
 // inBulk commits many files at once.
-type inBulk struct{ tree *files.Tree }
+type inBulk struct {
+	tree  *files.Tree
+	aside *aside
+}
 
 func (b inBulk) importAll(ctx context.Context, from []files.Source, into files.Entry, o files.CopyOptions) error {
-	return b.tree.ImportAll(ctx, from, into, o)
+	o.Aside = b.aside.take
+	if err := b.tree.ImportAll(ctx, from, into, o); err != nil {
+		return err
+	}
+	return b.aside.copy(ctx, o)
 }
 
 func (b inBulk) importStream(ctx context.Context, r io.Reader, into files.Entry, name string, o files.CopyOptions) error {
+	if b.aside.desk.all.Ignored().Has(name) {
+		if _, err := b.tree.Stat(ctx, path.Join(into.Path, name)); fault.Is(err, fault.NotFound) {
+			return errors.Join(b.aside.to.ImportStream(ctx, r, into, name, o), b.aside.to.Keep(ctx))
+		}
+	}
 	return b.tree.ImportStream(ctx, r, into, name, o)
 }
 

@@ -25,6 +25,10 @@ type CopyOptions struct {
 	Update bool
 	// Progress is told how it goes on; nil for nobody.
 	Progress Progress
+	// Aside is asked of each local file and folder that would be new in a [Tree],
+	// with the path of the folder there. It returns true for what it takes over,
+	// with all below it; nil takes nothing.
+	Aside func(from Source, folder string) bool
 }
 
 func (o CopyOptions) tally() *tally {

@@ -98,7 +98,7 @@ func (t *Tree) importing(ctx context.Context, o CopyOptions, produce func(contex
 	if err := t.ws.MayWrite(); err != nil {
 		return err
 	}
-	im := &importer{tree: t, update: o.Update, tally: o.tally()}
+	im := &importer{tree: t, update: o.Update, aside: o.Aside, tally: o.tally()}
 	b := &batch{tree: t, tally: im.tally}
 	commit := func(ctx context.Context, writes []*write) error {
 		im.mu.Lock()
@@ -121,6 +121,7 @@ type importer struct {
 	mu     sync.Mutex // guards tree, which the commits of what is produced use too
 	tree   *Tree
 	update bool
+	aside  func(Source, string) bool
 	tally  *tally
 	out    *transfer.Outgoing[*write]
 }
@@ -154,6 +155,9 @@ func (t *Tree) byName(ctx context.Context, folder Entry, names ...string) (map[s
 
 // add copies one local entry. Only what ends the whole import is an error.
 func (im *importer) add(ctx context.Context, from, name string, info fs.FileInfo, to target) error {
+	if _, exists := to.there[name]; !exists && im.aside != nil && im.aside(Source{from, name}, to.path) {
+		return nil
+	}
 	err := manifest.CheckName(name)
 	if err == nil {
 		switch mode := info.Mode(); {

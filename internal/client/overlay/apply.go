@@ -1,7 +1,6 @@
 package overlay
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -61,6 +60,11 @@ func (o *Overlay) apply(e event) error {
 		}
 	case evLost:
 		o.applyLost(n, e)
+	case evPublish:
+		if !n.local {
+			return lost()
+		}
+		o.publish(n, e.at)
 	}
 	if len(o.ops) == o.dead && o.batch == nil {
 		clear(o.times) // what was done and undone leaves no trace, here as elsewhere
@@ -511,7 +515,8 @@ func (o *Overlay) become(n, w *inode, by *op, e event) {
 	n.place = e.place
 }
 
-// publish makes what was local, and all below it, part of the workspace.
+// publish makes what was local part of the workspace. What is below it is for
+// [Overlay.PublishUnignored], as some of it may be ignored by its own name.
 func (o *Overlay) publish(n *inode, when time.Time) {
 	n.local = false
 	p := o.add(&op{kind: opCreate, entry: n.id, to: n.place, now: n.state, at: when})
@@ -520,9 +525,4 @@ func (o *Overlay) publish(n *inode, when time.Time) {
 		n.dirty = when
 	}
 	o.link(n, n.place, p, when)
-	for _, name := range slices.Sorted(maps.Keys(o.kids[n.id])) {
-		if below := o.inodes[o.kids[n.id][name].child.Entry]; below != nil && below.local {
-			o.publish(below, when)
-		}
-	}
 }

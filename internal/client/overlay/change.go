@@ -405,6 +405,9 @@ func (o *Overlay) Move(ctx context.Context, from, to merge.Place, replace bool) 
 	}
 	for {
 		moved, again, err := o.tryMove(ctx, from, to, replace)
+		if err == nil && !again && o.holdsLocal(moved) { // it was ignored itself, and is not any more
+			err = o.PublishUnignored(ctx)
+		}
 		if err != nil || !again {
 			return moved, err
 		}

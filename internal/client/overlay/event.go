@@ -71,6 +71,8 @@ const (
 	evLost
 	// evState is a part of all there is, which stands for all events before.
 	evState
+	// evPublish makes what stayed on this device a part of the workspace.
+	evPublish
 )
 
 func (e *event) encode() []byte {
@@ -150,7 +152,7 @@ func decodeEvent(b []byte) (e event, err error) {
 	case evIntend:
 		e.intent = decodeIntent(&r)
 	case evAccept, evRelease, evState:
-	case evCreate, evTouch, evTruncate, evSet, evRemove, evMove, evLost:
+	case evCreate, evTouch, evTruncate, evSet, evRemove, evMove, evLost, evPublish:
 		e.decodeChange(&r)
 	default:
 		r.fail()

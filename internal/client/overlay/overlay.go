@@ -47,7 +47,8 @@ type Config struct {
 	Base   basecache.Base
 	Blocks Blocks
 	// Ignore says which names stay on this device when something is made under
-	// them; nil for none.
+	// them; nil for none. It may say something else later; after Open, and when
+	// it says less, call [Overlay.PublishUnignored].
 	Ignore func(name string) bool
 	// Now is the clock; time.Now by default.
 	Now func() time.Time

@@ -124,6 +124,7 @@ type UserManifest struct {
 const (
 	singleOrganization = "organization"
 	singleUserManifest = "user manifest"
+	singleIgnored      = "ignored names"
 )
 
 // StateTx is one update of the state. It reads nothing and serves one goroutine.
@@ -173,6 +174,16 @@ func (t *StateTx) PutUserManifest(m UserManifest) error {
 	return t.tx.put(tableSingles, canon.Marshal(m), singleUserManifest)
 }
 
+// PutIgnored replaces the patterns of names that stay on this device.
+func (t *StateTx) PutIgnored(patterns []string) error {
+	return t.tx.put(tableSingles, canon.Marshal(patterns), singleIgnored)
+}
+
+// ForgetIgnored forgets these patterns, as before the first [StateTx.PutIgnored].
+func (t *StateTx) ForgetIgnored() error {
+	return t.tx.db.fail("forget", t.tx.exec("DELETE FROM single WHERE name = ?", singleIgnored))
+}
+
 // PutOpening remembers the opening of a user's identity.
 func (t *StateTx) PutOpening(user id.User, opening []byte) error {
 	return t.tx.put(tableOpenings, opening, user[:])
@@ -201,6 +212,12 @@ func (s *State) Organization(ctx context.Context) (Organization, bool, error) {
 // UserManifest returns the remembered user manifest, if there is one.
 func (s *State) UserManifest(ctx context.Context) (UserManifest, bool, error) {
 	return first[UserManifest](ctx, s.db, tableSingles, "SELECT name, value FROM single WHERE name = ?", singleUserManifest)
+}
+
+// Ignored returns the patterns of names that stay on this device, if the user
+// has ever changed them.
+func (s *State) Ignored(ctx context.Context) ([]string, bool, error) {
+	return first[[]string](ctx, s.db, tableSingles, "SELECT name, value FROM single WHERE name = ?", singleIgnored)
 }
 
 // Position returns the newest position that is remembered of a log, the zero

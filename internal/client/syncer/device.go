@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"parsec/internal/client/edit"
 	"parsec/internal/client/filesystem"
 	"parsec/internal/client/history"
+	"parsec/internal/client/ignore"
 	"parsec/internal/client/journal"
 	"parsec/internal/client/mirror"
 	"parsec/internal/client/overlay"
@@ -36,8 +38,6 @@ type DeviceConfig struct {
 	Folder string
 	// Cache is how many bytes of blocks are kept; the block cache's default.
 	Cache int64
-	// Ignore says which names stay on this device; nil for none.
-	Ignore func(name string) bool
 	// Files says how the file system works.
 	Files filesystem.Config
 }
@@ -49,6 +49,7 @@ type Device struct {
 	cfg     DeviceConfig
 	cache   *blockcache.Cache
 	files   *filesystem.Device
+	ignored *ignore.List
 	usage   usage
 
 	// opening is held by who opens a workspace.
@@ -71,12 +72,15 @@ func OpenDevice(ctx context.Context, s *session.Session, cfg DeviceConfig) (*Dev
 	d.usage = usage{own: cfg.Files.Space, wanted: make(chan struct{}, 1)}
 	d.cfg.Files.Space = d.usage.space
 	d.files = filesystem.New(d.shown, d.cfg.Files)
+	if d.ignored, err = ignore.Open(ctx, s.Local().State); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
 	all, err := workspace.Remembered(ctx, s)
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	for _, w := range all {
-		if _, err := d.take(w); err != nil {
+		if _, err := d.take(ctx, w); err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
 	}
@@ -84,7 +88,7 @@ func OpenDevice(ctx context.Context, s *session.Session, cfg DeviceConfig) (*Dev
 }
 
 // take opens the work over a workspace's verified tree.
-func (d *Device) take(w *workspace.Workspace) (*Syncer, error) {
+func (d *Device) take(ctx context.Context, w *workspace.Workspace) (*Syncer, error) {
 	d.opening.Lock()
 	defer d.opening.Unlock()
 	if s, ok := d.get(w.ID()); ok {
@@ -99,11 +103,14 @@ func (d *Device) take(w *workspace.Workspace) (*Syncer, error) {
 			Dir: filepath.Join(d.cfg.Folder, "work", w.ID().String()),
 			Key: own.Storage, Device: own.Device, Workspace: w.ID(),
 		},
-		Root: t.Root(), Base: edit.Base{Mirror: t}, Blocks: reader, Ignore: filesystem.Ignoring(d.cfg.Ignore), Now: d.session.Now,
+		Root: t.Root(), Base: edit.Base{Mirror: t}, Blocks: reader, Ignore: filesystem.Ignoring(d.ignored.Has), Now: d.session.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
+	// The list may have become shorter before this was open. What fails is left
+	// for the next time, and keeps nobody from working.
+	_ = over.PublishUnignored(ctx)
 	s := New(t, over, store, reader, d.cfg.Config)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -140,6 +147,28 @@ func (d *Device) Workspaces() []*Syncer {
 		return bytes.Compare(ai[:], bi[:])
 	})
 	return all
+}
+
+// Ignored returns which names stay on this device. It is changed by
+// [Device.ChangeIgnored].
+func (d *Device) Ignored() *ignore.List { return d.ignored }
+
+// ChangeIgnored has a function change which names stay on this device. What was
+// held back by a pattern that is gone is pushed like any other work from then on.
+func (d *Device) ChangeIgnored(ctx context.Context, change func(*ignore.List) error) error {
+	d.opening.Lock() // who opens a workspace sees the list as it was all before, or as it is after
+	defer d.opening.Unlock()
+	if err := change(d.ignored); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	all := slices.Collect(maps.Values(d.open))
+	d.mu.Unlock()
+	var failed []error
+	for _, s := range all {
+		failed = append(failed, s.over.PublishUnignored(ctx))
+	}
+	return errors.Join(failed...)
 }
 
 // Files returns the workspaces as a file system.
@@ -235,7 +264,7 @@ func (d *Device) discover(ctx context.Context, w id.Workspace) error {
 		}
 		return err
 	}
-	_, err = d.take(ws)
+	_, err = d.take(ctx, ws)
 	return err
 }
 

@@ -1,0 +1,77 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+
+	"parsec/internal/base/fault"
+	"parsec/internal/base/id"
+	"parsec/internal/client/merge"
+)
+
+// PublishUnignored makes what stayed on this device a part of the workspace as
+// far as neither its name nor a folder above it is ignored any more, to be pushed.
+// What fails is left, and tried with the next call; the error is the last one.
+func (o *Overlay) PublishUnignored(ctx context.Context) (failed error) {
+	tried := map[id.Entry]bool{}
+	for {
+		all := o.unignored(tried)
+		if len(all) == 0 {
+			return failed
+		}
+		for e, at := range all { // what is below them is among the next
+			tried[e] = true
+			if err := o.publishOne(ctx, e, at); err != nil && !fault.Is(err, fault.NotFound) && !errors.Is(err, NotFolder) { // nobody sees what lies in a removed folder
+				failed = err
+			}
+		}
+	}
+}
+
+// unignored returns what is local without a reason, but for what is below such.
+func (o *Overlay) unignored(tried map[id.Entry]bool) map[id.Entry]merge.Place {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	all := map[id.Entry]merge.Place{}
+	for e, n := range o.inodes {
+		if !tried[e] && o.heldInVain(n) {
+			all[e] = n.place
+		}
+	}
+	return all
+}
+
+// heldInVain reports whether an inode is local without a reason; mu is held.
+func (o *Overlay) heldInVain(n *inode) bool {
+	if !n.local || n.orphan || o.gone[n.place.Folder] != nil || o.Ignore(n.place.Name) {
+		return false
+	}
+	above := o.inodes[n.place.Folder]
+	return above == nil || !above.local
+}
+
+func (o *Overlay) publishOne(ctx context.Context, e id.Entry, at merge.Place) error {
+	return o.change(ctx, []id.Entry{at.Folder}, nil, func(ev *event) error {
+		n := o.inodes[e]
+		if n == nil || n.place != at || !o.heldInVain(n) {
+			return nil // it was moved or removed meanwhile
+		}
+		ev.kind, ev.entry = evPublish, e
+		if n.state.content != nil {
+			return o.closeContent(n.state.content)
+		}
+		return nil
+	})
+}
+
+// holdsLocal reports whether something in a shared folder is local.
+func (o *Overlay) holdsLocal(folder id.Entry) bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	for _, k := range o.kids[folder] {
+		if below := o.inodes[k.child.Entry]; below != nil && below.local {
+			return o.inodes[folder] != nil && !o.inodes[folder].local
+		}
+	}
+	return false
+}
