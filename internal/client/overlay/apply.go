@@ -519,6 +519,7 @@ func (o *Overlay) become(n, w *inode, by *op, e event) {
 // [Overlay.PublishUnignored], as some of it may be ignored by its own name.
 func (o *Overlay) publish(n *inode, when time.Time) {
 	n.local = false
+	o.shares.CompareAndSwap(false, len(o.kids[n.id]) > 0)
 	p := o.add(&op{kind: opCreate, entry: n.id, to: n.place, now: n.state, at: when})
 	n.ops = []*op{p}
 	if n.dirty.IsZero() {

@@ -405,7 +405,7 @@ func (o *Overlay) Move(ctx context.Context, from, to merge.Place, replace bool) 
 	}
 	for {
 		moved, again, err := o.tryMove(ctx, from, to, replace)
-		if err == nil && !again && o.holdsLocal(moved) { // it was ignored itself, and is not any more
+		if err == nil && !again && o.shares.Swap(false) { // it was ignored itself, and is not any more
 			err = o.PublishUnignored(ctx)
 		}
 		if err != nil || !again {

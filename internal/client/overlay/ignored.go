@@ -63,15 +63,3 @@ func (o *Overlay) publishOne(ctx context.Context, e id.Entry, at merge.Place) er
 		return nil
 	})
 }
-
-// holdsLocal reports whether something in a shared folder is local.
-func (o *Overlay) holdsLocal(folder id.Entry) bool {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	for _, k := range o.kids[folder] {
-		if below := o.inodes[k.child.Entry]; below != nil && below.local {
-			return o.inodes[folder] != nil && !o.inodes[folder].local
-		}
-	}
-	return false
-}

@@ -21,6 +21,7 @@ package overlay
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"parsec/internal/base/fault"
@@ -60,6 +61,7 @@ type Overlay struct {
 	journal *journal.Journal
 	base    *basecache.Cache
 	changed chan struct{}
+	shares  atomic.Bool // a local folder was published, and what is in it may be next
 
 	// writing is held by who writes to a content while mu is held shared; it
 	// guards gathering, the content of which the buffer is not empty. Taken
