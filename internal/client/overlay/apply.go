@@ -340,13 +340,13 @@ func (o *Overlay) undo(n *inode) {
 	n.ops = nil
 }
 
-// ownOnly reports whether an inode was made here and can be undone without a
-// trace: for a folder, no other operation needs it.
+// ownOnly reports whether an inode was made here and leaves no trace if undone: no
+// operation needs the folder, and it took no place of what the base may have by now.
 func (o *Overlay) ownOnly(n *inode) bool {
 	if n.made() == nil || o.uses[n.id] > 0 {
 		return false
 	}
-	return !slices.ContainsFunc(n.ops, func(p *op) bool { return p.taken || p.kind == opMove && !p.over.IsZero() })
+	return !slices.ContainsFunc(n.ops, func(p *op) bool { return p.taken || p.kind == opMove && !p.over.IsZero() || p.kind == opReplace })
 }
 
 func (o *Overlay) applyRemove(n *inode, e event) {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"parsec/internal/base/id"
 	"parsec/internal/client/merge"
 	"parsec/internal/client/overlay"
@@ -108,5 +110,35 @@ func TestWhoIsDoneNeedNotWaitUntilWorkSettles(t *testing.T) {
 		t.Fatalf("what was done before is taken, and not what was done since: %+v", b)
 	}
 	w.accept(b)
+	w.check(w.o.Close())
+}
+
+// A file that took the name of another one removes that one, which may be
+// committed by then. So it is no file that can be made elsewhere instead, though
+// it was never committed itself.
+func TestWhatTookAnotherPlaceRemovesItThoughItMovesOn(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	at := func(name string) merge.Place { return merge.Place{Folder: w.server.root, Name: name} }
+	for _, name := range []string{"a", "b"} {
+		_, err := w.o.Create(t.Context(), at(name), merge.Node{Kind: manifest.Symlink, Target: name})
+		w.check(err)
+	}
+	w.now = w.now.Add(time.Hour)
+	b := w.take()
+	w.rename(at("a"), at("b"))
+	w.check(b.Release())
+	b, err := w.o.Take(overlay.Limits{Ops: 1, Bytes: 1 << 20, Blocks: 100})
+	w.check(err)
+	w.accept(b) // "a" alone
+	w.rename(at("b"), at("c"))
+	want := map[string]string{"/c": w.shown(w.o)["/c"]}
+	if diff := cmp.Diff(want, w.shown(w.o)); diff != "" || want["/c"] == "" {
+		t.Errorf("the overlay shows something else (-want +got):\n%s", diff)
+	}
+	w.now = w.now.Add(time.Hour)
+	w.push(10)
+	if diff := cmp.Diff(want, w.shown(w.o)); diff != "" {
+		t.Errorf("in the end there is something else (-want +got):\n%s", diff)
+	}
 	w.check(w.o.Close())
 }
