@@ -89,6 +89,8 @@ type Journal struct {
 	// synced is up to where the last sync reached, and whether a frame says so.
 	synced spot
 	noted  bool
+	// inches counts the syncs in a row that made the file a little longer.
+	inches int
 	// failed is why nothing can be made durable any more.
 	failed error
 	closed bool
@@ -100,8 +102,11 @@ type segment struct {
 	sealer sealer
 	path   string
 	file   *os.File
-	// size is that of all frames, written or in the buffer.
-	size int64
+	// size is that of all frames, written or in the buffer; laid is how long the
+	// file is, with the zeros behind them, and grown says that it was shorter at
+	// the last sync.
+	size, laid int64
+	grown      bool
 	// live is how much of it the live records take, dead how much others do.
 	live, dead int64
 	// ended says that an end stands at its end.
@@ -254,6 +259,7 @@ func (j *Journal) begin() error {
 	if err != nil {
 		return errors.Join(unwritten(err), g.remove())
 	}
+	g.laid = g.size
 	j.nextSegment++
 	j.segments[g.number], j.active, j.unsynced[g.number] = g, g, g
 	return nil
@@ -289,6 +295,54 @@ func (j *Journal) write() error {
 	}
 	j.buffer = j.buffer[:0]
 	j.unsynced[j.active.number] = j.active
+	if j.active.size > j.active.laid {
+		j.active.laid, j.active.grown = j.active.size, true
+	}
+	return nil
+}
+
+const (
+	// inch is up to how many bytes a sync concerns little.
+	inch = 64 << 10
+	// maxInches is how many syncs of little in a row make room for more of them, and
+	// layAhead how many bytes.
+	maxInches = 4
+	layAhead  = 1 << 20
+)
+
+// lay writes what is in the buffer, for a sync. A file that becomes longer costs
+// the file system more than the data to make durable, since it notes the length
+// beside it. So who syncs little, and again and again, gets zeros ahead that are
+// written over then. A scan takes them for the end. The caller holds mu.
+func (j *Journal) lay() error {
+	g := j.active
+	if err := j.write(); err != nil || g == nil || !g.grown {
+		return err
+	}
+	g.grown = false
+	if j.synced.segment != g.number || g.size-j.synced.at > inch {
+		j.inches = 0
+		return nil
+	}
+	if j.inches++; j.inches < maxInches || g.ended {
+		return nil
+	}
+	if _, err := g.file.WriteAt(zeros[:], g.size); err != nil {
+		return g.unlay() // there is no room for more than what is written
+	}
+	g.laid = g.size + layAhead
+	return nil
+}
+
+// zeros is what is laid.
+var zeros [layAhead]byte
+
+// unlay removes the zeros behind the frames, all of which are written.
+func (g *segment) unlay() error {
+	if err := g.file.Truncate(g.size); err != nil {
+		return unwritten(err)
+	}
+	g.laid = g.size
 	return nil
 }
 
@@ -300,6 +354,11 @@ func (j *Journal) roll() error {
 	}
 	if err := j.write(); err != nil {
 		return err
+	}
+	if j.active.laid > j.active.size {
+		if err := j.active.unlay(); err != nil {
+			return err
+		}
 	}
 	j.active, j.buffer = nil, nil
 	return nil
@@ -331,7 +390,7 @@ func (j *Journal) Sync() error {
 	}
 	err := j.failed
 	if err == nil {
-		err = j.write()
+		err = j.lay()
 	}
 	if err != nil {
 		j.mu.Unlock()

@@ -648,3 +648,127 @@ func (m *machine) reopen(t *rapid.T, least uint64) {
 	m.last = max(newest, j.Next()-1)
 	m.flushed, m.synced = m.last, m.last
 }
+
+// little appends and syncs records one by one and returns how often the files
+// became longer.
+func little(t *testing.T, c journal.Config, j *journal.Journal, all []entry) (longer int) {
+	t.Helper()
+	before := lengths(t, c.Dir)
+	for _, e := range all {
+		appendAll(t, j, e)
+		if err := j.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if after := lengths(t, c.Dir); after != before {
+			before, longer = after, longer+1
+		}
+	}
+	return longer
+}
+
+func lengths(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	for path := range pathsOf(t, dir) {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += info.Size()
+	}
+	return n
+}
+
+func TestSyncsOfLittleMakeTheFileLongerNowAndThen(t *testing.T) {
+	c := config(t.TempDir())
+	c.SegmentSize = 0
+	j, _, _ := open(t, c)
+	want := some(200)
+	if n := little(t, c, j, want); n > 6 {
+		t.Errorf("the file became longer %d times in %d syncs", n, len(want))
+	}
+	size, _ := j.Held()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := lengths(t, c.Dir); n > size+100 {
+		t.Errorf("%d bytes are left on the disk, and %d were appended", n, size)
+	}
+	j, got, damage := open(t, c)
+	defer j.Close()
+	if diff := cmp.Diff(numbered(want), got); diff != "" || len(damage) > 0 {
+		t.Errorf("damage %v, and (-want +got):\n%s", damage, diff)
+	}
+}
+
+// What is behind the last sync in a file with zeros ahead may be there, in part, or
+// still be the zeros.
+func TestATailOfZerosIsTheEndAndWhatIsTornBeforeItIsGone(t *testing.T) {
+	dir := t.TempDir()
+	c := config(filepath.Join(dir, "j"))
+	c.SegmentSize = 0
+	j, _, _ := open(t, c)
+	want := some(30)
+	little(t, c, j, want[:20])
+	var path string
+	var synced int64
+	for path, synced = range j.Synced() {
+	}
+	appendAll(t, j, want[20:]...)
+	if err := j.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	size, _ := j.Held()
+	if err := j.Abandon(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int64(len(whole)) < size+1000 {
+		t.Fatalf("the file has %d bytes, of which %d are frames: nothing is laid ahead", len(whole), size)
+	}
+	zeroed := func(from, to int64) []byte {
+		b := bytes.Clone(whole)
+		clear(b[from:to])
+		return b
+	}
+	garbage := func(from, to int64) []byte {
+		b := bytes.Clone(whole)
+		rand.Read(b[from:to])
+		return b
+	}
+	lost := c
+	lost.Dir = filepath.Join(dir, "lost")
+	try := func(name string, content []byte, least int) {
+		k, got, damage := open(t, withContent(t, c, lost, path, content))
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(numbered(want[:len(got)]), got); diff != "" || len(got) < least || len(damage) > 0 {
+			t.Errorf("%s: %d records of at least %d, damage %v; no prefix (-want +got):\n%s", name, len(got), least, damage, diff)
+		}
+	}
+	try("as it was", whole, 30)
+	for at := synced; at < size; at += 149 {
+		try(fmt.Sprintf("cut at %d", at), whole[:at], 20)
+		try(fmt.Sprintf("zeros from %d on", at), zeroed(at, size), 20)
+		try(fmt.Sprintf("zeros from %d to %d", synced, at), zeroed(synced, at), 20)
+		try(fmt.Sprintf("something else from %d on", at), garbage(at, int64(len(whole))), 20)
+	}
+	k, got, damage := open(t, withContent(t, c, lost, path, zeroed(synced-600, synced-300)))
+	defer k.Close()
+	if len(damage) != 1 || len(got) < 25 || len(got) > 29 {
+		t.Errorf("zeros where something was synced: %d records are left, and the damage is %v", len(got), damage)
+	}
+}
+
+// withContent makes a copy of a journal of which a file holds something else.
+func withContent(t *testing.T, from, to journal.Config, path string, content []byte) journal.Config {
+	t.Helper()
+	snapshot(t, from.Dir, to.Dir)
+	if err := os.WriteFile(filepath.Join(to.Dir, filepath.Base(path)), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}

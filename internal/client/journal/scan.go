@@ -225,8 +225,10 @@ func (g *segment) find(from int64) (int64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("read journal: %w", err)
 		}
-		if _, err := g.sealer.openHead(at, sealed); err == nil {
-			return at, nil
+		if !bytes.Equal(sealed, zeros[:headSize]) { // as they are laid ahead
+			if _, err := g.sealer.openHead(at, sealed); err == nil {
+				return at, nil
+			}
 		}
 		if _, err := r.Discard(align); err != nil {
 			return 0, fmt.Errorf("read journal: %w", err)

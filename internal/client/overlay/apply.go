@@ -6,6 +6,7 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/client/layer"
 	"parsec/internal/client/merge"
 	"parsec/internal/format/manifest"
 )
@@ -220,7 +221,7 @@ func (o *Overlay) name(at merge.Place, c manifest.Child, by *op, when time.Time)
 func (o *Overlay) applyCreate(e event) {
 	s := o.newState(e.node)
 	if e.node.Kind == manifest.File {
-		s.content = &content{owner: e.entry, modified: e.node.Modified, touched: e.at, open: true, top: &layer{pages: map[int64][]extent{}}, base: emptyBody()}
+		s.content = &content{owner: e.entry, modified: e.node.Modified, touched: e.at, open: true, top: layer.New(0, nil), base: emptyBody()}
 	}
 	n := &inode{id: e.entry, state: s, touched: e.at, dirty: e.at, local: e.local, number: o.number(e.entry)}
 	o.inodes[e.entry] = n
@@ -285,7 +286,7 @@ func (o *Overlay) applySet(n *inode, e event) error {
 	case n.state.frozen, e.kind == evTruncate && (c == nil || e.changes != c.changes+1):
 		return lost()
 	case e.kind == evTruncate:
-		c.changes, c.open = e.changes, true
+		c.changes, c.open, c.busy = e.changes, true, true
 		c.truncate(e.number)
 		c.modified, c.touched = e.modified, e.at
 		return nil

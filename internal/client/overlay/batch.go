@@ -131,9 +131,9 @@ func (p *op) weight() (bytes int64, blocks int) {
 		return 0, 0
 	}
 	c := p.now.content
-	for _, s := range c.top.flat().written(int64(c.base.Size), c.size) {
-		bytes += s.to - s.from
-		blocks += int((s.to-1)/manifest.BlockSize-s.from/manifest.BlockSize) + 1
+	for _, s := range c.top.Flat().Written(int64(c.base.Size), c.size) {
+		bytes += s.To - s.From
+		blocks += int((s.To-1)/manifest.BlockSize-s.From/manifest.BlockSize) + 1
 	}
 	return bytes, blocks
 }
@@ -147,9 +147,12 @@ func (o *Overlay) settles(p *op, now time.Time) time.Time {
 	if p.now != nil && p.now.content != nil && p.kind != opReplace {
 		c := p.now.content
 		at = p.at
-		if n := o.inodes[p.entry]; c.open && n != nil {
+		c.mu.RLock()
+		open, touched := c.open || c.busy, c.touched
+		c.mu.RUnlock()
+		if n := o.inodes[p.entry]; open && n != nil {
 			busy := min(busyTime<<min(n.pushed, 4), maxBusyTime)
-			if at = c.touched.Add(settleTime); at.After(n.dirty.Add(busy)) {
+			if at = touched.Add(settleTime); at.After(n.dirty.Add(busy)) {
 				at = n.dirty.Add(busy)
 			}
 		}
@@ -174,8 +177,8 @@ func (o *Overlay) Hurry() {
 // NextSettled returns when there will be something to take, and false if
 // nothing waits.
 func (o *Overlay) NextSettled() (at time.Time, ok bool) {
-	o.mu.Lock() // held shared, contents may be written to
-	defer o.mu.Unlock()
+	o.mu.RLock()
+	defer o.mu.RUnlock()
 	now := o.Now()
 	h := newHeld()
 	for _, p := range o.ops {
@@ -279,7 +282,7 @@ func (b *Batch) node(s *state) merge.Node {
 	n.Modified = c.modified
 	body, ok := b.bodies[s]
 	if !ok {
-		if body = c.base; len(c.top.pages) > 0 || c.size != int64(c.base.Size) || c.top.below != nil {
+		if body = c.base; len(c.top.Pages) > 0 || c.size != int64(c.base.Size) || c.top.Below != nil {
 			body = pendingBody(s.number, c.size)
 		}
 	}

@@ -1,6 +1,7 @@
 package overlay_test
 
 import (
+	"bytes"
 	"context"
 	"testing"
 	"time"
@@ -110,6 +111,67 @@ func TestWhoIsDoneNeedNotWaitUntilWorkSettles(t *testing.T) {
 		t.Fatalf("what was done before is taken, and not what was done since: %+v", b)
 	}
 	w.accept(b)
+	w.check(w.o.Close())
+}
+
+func TestWhoSyncsAFileGoesOnWithItUntilItIsClosed(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	f, _, err := w.o.CreateFile(t.Context(), merge.Place{Folder: w.server.root, Name: "database"}, false)
+	w.check(err)
+	_, err = f.WriteAt(t.Context(), []byte("a page"), 0)
+	w.check(err)
+	w.check(f.Sync())
+	if at, ok := w.o.NextSettled(); !ok || !at.Equal(w.now.Add(time.Second)) {
+		t.Errorf("what is synced settles at %v, want a second after %v", at, w.now)
+	}
+	if b := w.take(); b != nil {
+		t.Fatal("what was synced has settled")
+	}
+	w.check(f.Flush())
+	b := w.take()
+	if b == nil {
+		t.Fatal("what was closed has not settled")
+	}
+	w.upload(b)
+	w.accept(b)
+	w.check(f.Close())
+	w.check(w.o.Close())
+}
+
+func TestManySmallGapsAreReadFromTheBaseAtOnce(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	at := merge.Place{Folder: w.server.root, Name: "database"}
+	f, n, err := w.o.CreateFile(t.Context(), at, false)
+	w.check(err)
+	const size = 3 << 20
+	want := make([]byte, size)
+	for i := range want {
+		want[i] = byte(i>>12 + i)
+	}
+	_, err = f.WriteAt(t.Context(), want, 0)
+	w.check(err)
+	w.check(f.Close())
+	w.push(10)
+	f, err = w.o.Open(t.Context(), n.Entry, true)
+	w.check(err)
+	for off := 0; off < size; off += 16 << 10 { // but for one block
+		if off >= 1<<20 && off < 1<<20+manifest.BlockSize {
+			continue
+		}
+		copy(want[off:], "changed")
+		_, err = f.WriteAt(t.Context(), []byte("changed"), int64(off))
+		w.check(err)
+	}
+	before, got := w.server.reads, make([]byte, size)
+	_, err = f.ReadAt(t.Context(), got, 0)
+	w.check(err)
+	if !bytes.Equal(got, want) {
+		t.Error("what is read is not what was written")
+	}
+	if n := w.server.reads - before; n > 6 {
+		t.Errorf("the base was read %d times", n)
+	}
+	w.check(f.Close())
 	w.check(w.o.Close())
 }
 

@@ -8,6 +8,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/client/journal"
+	"parsec/internal/client/layer"
 	"parsec/internal/format/manifest"
 )
 
@@ -24,7 +25,7 @@ type content struct {
 	// modified is in nanoseconds since the Unix epoch, touched when it changed last.
 	modified int64
 	touched  time.Time
-	top      *layer
+	top      *layer.Layer
 	base     manifest.FileBody
 	// buffer holds what was written at bufferAt, all in one page, and is not in
 	// the journal yet.
@@ -36,6 +37,9 @@ type content struct {
 	// noticed; open says that more of them may come before a close.
 	changes uint64
 	open    bool
+	// busy says that it was changed and not closed since: who syncs a file goes on
+	// with it. It is not kept; after a restart nobody has the file.
+	busy bool
 }
 
 // Piece is a part of a file's content that is on the server in blocks that no
@@ -48,14 +52,14 @@ type Piece struct {
 // baseContent returns what a file of the base holds.
 func baseContent(owner id.Entry, n int64, body manifest.FileBody) *content {
 	size := int64(body.Size)
-	return &content{owner: owner, size: size, modified: n, base: body, top: &layer{pages: map[int64][]extent{}, limit: size}}
+	return &content{owner: owner, size: size, modified: n, base: body, top: layer.New(size, nil)}
 }
 
 // above returns a content that goes on where c ends; c must not change any more.
 func (c *content) above() *content {
-	top := &layer{pages: map[int64][]extent{}, limit: c.size, below: c.top}
-	if len(c.top.pages) == 0 && c.top.below == nil {
-		top.limit, top.below = c.top.limit, nil
+	top := layer.New(c.size, c.top)
+	if len(c.top.Pages) == 0 && c.top.Below == nil {
+		top.Limit, top.Below = c.top.Limit, nil
 	}
 	return &content{owner: c.owner, size: c.size, modified: c.modified, touched: c.touched, base: c.base, changes: c.changes, top: top}
 }
@@ -65,13 +69,13 @@ func (s *state) settle(body manifest.FileBody) {
 	c := s.content
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if up := s.above; up != nil && up.content.top.below == c.top {
+	if up := s.above; up != nil && up.content.top.Below == c.top {
 		up.content.mu.Lock()
-		up.content.top.below, up.content.base = nil, body
+		up.content.top.Below, up.content.base = nil, body
 		up.content.mu.Unlock()
 	}
 	c.base, c.size, c.stored = body, int64(body.Size), nil
-	c.top = &layer{pages: map[int64][]extent{}, limit: c.size}
+	c.top = layer.New(c.size, nil)
 }
 
 // takeBack makes a frozen state part of the one above it.
@@ -79,11 +83,11 @@ func (s *state) takeBack(up *state) {
 	c := up.content
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.top.below == s.content.top {
-		c.top.sink()
+	if c.top.Below == s.content.top {
+		c.top.Sink()
 	}
 	for _, p := range s.content.stored {
-		if int64(p.To) <= c.size && !c.top.touches(int64(p.From), int64(p.To), s.content.top) {
+		if int64(p.To) <= c.size && !c.top.Touches(int64(p.From), int64(p.To), s.content.top) {
 			c.stored = append(c.stored, p)
 		}
 	}
@@ -105,23 +109,23 @@ func (o *Overlay) write(c *content, p []byte, off int64, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	end := c.bufferAt + int64(len(c.buffer))
-	if len(c.buffer) > 0 && (off < c.bufferAt || off > end || off/pageSize != c.bufferAt/pageSize) {
+	if len(c.buffer) > 0 && (off < c.bufferAt || off > end || off/layer.PageSize != c.bufferAt/layer.PageSize) {
 		if err := o.note(c, true); err != nil {
 			return err
 		}
 	}
-	c.modified, c.touched = now.UnixNano(), now
+	c.modified, c.touched, c.busy = now.UnixNano(), now, true
 	switch {
 	case len(c.buffer) > 0:
 		overlap := copy(c.buffer[off-c.bufferAt:], p)
 		c.buffer = append(c.buffer, p[overlap:]...)
-	case len(p) == pageSize: // as it stands, without a copy
+	case len(p) == layer.PageSize: // as it stands, without a copy
 		return o.extend(c, off, p, true)
 	default:
 		c.buffer, c.bufferAt = append(c.buffer[:0], p...), off
 	}
 	o.gathering = c
-	if c.bufferAt%pageSize+int64(len(c.buffer)) == pageSize {
+	if c.bufferAt%layer.PageSize+int64(len(c.buffer)) == layer.PageSize {
 		return o.note(c, true)
 	}
 	return nil
@@ -190,8 +194,8 @@ func (o *Overlay) extend(c *content, off int64, p []byte, open bool) error {
 
 // extend takes in a piece that stands in a record.
 func (c *content) extend(off int64, n int, record uint64) {
-	from := uint32(off % pageSize)
-	c.top.put(off/pageSize, extent{from, from + uint32(n), 0, record})
+	from := uint32(off % layer.PageSize)
+	c.top.Put(off/layer.PageSize, layer.Extent{From: from, To: from + uint32(n), Record: record})
 	c.size = max(c.size, off+int64(n))
 	c.unstore(off, off+int64(n))
 }
@@ -201,7 +205,7 @@ func (c *content) extend(off int64, n int, record uint64) {
 func (c *content) truncate(size int64) {
 	c.unstore(min(size, c.size), max(size, c.size))
 	if size < c.size {
-		c.top.truncate(size)
+		c.top.Truncate(size)
 	}
 	c.size = size
 }
@@ -219,7 +223,7 @@ func (c *content) unstore(from, to int64) {
 
 // gap is a part of what is read that the base's blocks hold.
 type gap struct {
-	span
+	layer.Span
 	p []byte
 }
 
@@ -232,11 +236,11 @@ func (c *content) read(j *journal.Journal, p []byte, off int64) (n int, gaps []g
 	}
 	p = p[:min(int64(len(p)), size-off)]
 	clear(p)
-	err = c.top.read(span{off, min(off+int64(len(p)), c.size)}, func(at int64, e extent) error {
-		return j.ReadAt(e.record, p[at-off:][:e.to-e.from], int(e.at))
-	}, func(s span) error {
-		if s.to = min(s.to, int64(c.base.Size)); s.from < s.to {
-			gaps = append(gaps, gap{s, p[s.from-off:][:s.to-s.from]})
+	err = c.top.Read(layer.Span{From: off, To: min(off+int64(len(p)), c.size)}, func(at int64, e layer.Extent) error {
+		return j.ReadAt(e.Record, p[at-off:][:e.To-e.From], int(e.At))
+	}, func(s layer.Span) error {
+		if s.To = min(s.To, int64(c.base.Size)); s.From < s.To {
+			gaps = append(gaps, gap{s, p[s.From-off:][:s.To-s.From]})
 		}
 		return nil
 	})
@@ -254,11 +258,11 @@ func (c *content) read(j *journal.Journal, p []byte, off int64) (n int, gaps []g
 func clip(gaps []gap, from, to int64) []gap {
 	var out []gap
 	for _, g := range gaps {
-		if left := min(g.to, from); g.from < left {
-			out = append(out, gap{span{g.from, left}, g.p[:left-g.from]})
+		if left := min(g.To, from); g.From < left {
+			out = append(out, gap{layer.Span{From: g.From, To: left}, g.p[:left-g.From]})
 		}
-		if right := max(g.from, to); right < g.to {
-			out = append(out, gap{span{right, g.to}, g.p[right-g.from:]})
+		if right := max(g.From, to); right < g.To {
+			out = append(out, gap{layer.Span{From: right, To: g.To}, g.p[right-g.From:]})
 		}
 	}
 	return out
@@ -276,20 +280,42 @@ func (o *Overlay) readContent(ctx context.Context, c *content, p []byte, off int
 	if err != nil {
 		return 0, err
 	}
-	for _, g := range gaps {
-		if err := o.Blocks.ReadAt(ctx, base, g.p, g.from); err != nil {
-			return 0, err
+	return n, o.fill(ctx, base, gaps)
+}
+
+// mostAtOnce is how far gaps may reach that are filled with one read of the base.
+const mostAtOnce = 2 * manifest.BlockSize
+
+// fill reads what the base's blocks hold. Gaps are in order. Many small ones would
+// have the same blocks opened again and again; a block that none needs is not read.
+func (o *Overlay) fill(ctx context.Context, base manifest.FileBody, gaps []gap) error {
+	for len(gaps) > 0 {
+		n := 1
+		for n < len(gaps) && gaps[n].To-gaps[0].From <= mostAtOnce && gaps[n].From-gaps[n-1].To < manifest.BlockSize {
+			n++
 		}
+		from, to := gaps[0].From, gaps[n-1].To
+		p := gaps[0].p
+		if n > 1 {
+			p = make([]byte, to-from)
+		}
+		if err := o.Blocks.ReadAt(ctx, base, p, from); err != nil {
+			return err
+		}
+		for _, g := range gaps[:n] {
+			copy(g.p, p[g.From-from:])
+		}
+		gaps = gaps[n:]
 	}
-	return n, nil
+	return nil
 }
 
 // records calls f with every record of the content.
 func (c *content) records(f func(uint64)) {
-	for l := c.top; l != nil; l = l.below {
-		for _, page := range l.pages {
+	for l := c.top; l != nil; l = l.Below {
+		for _, page := range l.Pages {
 			for _, e := range page {
-				f(e.record)
+				f(e.Record)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
+	"parsec/internal/client/layer"
 	"parsec/internal/client/merge"
 	"parsec/internal/format/manifest"
 )
@@ -136,7 +137,6 @@ func (f *File) write(ctx context.Context, p []byte, where func(size int64) int64
 		}
 		n, done, err := f.tryWrite(p, where)
 		if done || err != nil {
-			f.o.tell()
 			return n, err
 		}
 	}
@@ -156,8 +156,8 @@ func (f *File) tryWrite(p []byte, where func(int64) int64) (n int, done bool, er
 	off := where(size)
 	now := f.o.Now()
 	for n < len(p) {
-		page := (off + int64(n)) / pageSize
-		some := p[n:min(int64(len(p)), (page+1)*pageSize-off)]
+		page := (off + int64(n)) / layer.PageSize
+		some := p[n:min(int64(len(p)), (page+1)*layer.PageSize-off)]
 		if err := f.o.write(c, some, off+int64(n), now); err != nil {
 			return n, true, err
 		}
@@ -262,32 +262,40 @@ func (f *File) alter(ctx context.Context, set func(*inode, *event) error) error 
 // Flush hands what was written to the journal, which keeps it through a kill of
 // the process. The work on the file settles.
 func (f *File) Flush() error {
-	f.o.mu.RLock()
-	err := f.flush()
-	f.o.mu.RUnlock()
-	if err != nil {
+	if err := f.flush(true); err != nil {
 		return err
 	}
 	f.o.tell() // it has settled, maybe while somebody waits for that
 	return f.o.Flush()
 }
 
-// flush does so; mu is held, shared at least.
-func (f *File) flush() error {
+// flush hands what was written to the file to the journal, as a whole. done says
+// that nobody writes to it for now.
+func (f *File) flush(done bool) error {
+	f.o.mu.RLock()
+	defer f.o.mu.RUnlock()
 	if f.n.orphan || f.n.state.frozen || !f.n.changed() || f.o.closed {
 		return nil
 	}
 	f.o.writing.Lock()
 	defer f.o.writing.Unlock()
-	return f.o.closeContent(f.n.state.content)
-}
-
-// Sync makes what was written durable.
-func (f *File) Sync() error {
-	if err := f.Flush(); err != nil {
+	c := f.n.state.content
+	if err := f.o.closeContent(c); err != nil || !done {
 		return err
 	}
-	return f.o.journal.Sync()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
+	return nil
+}
+
+// Sync makes what was written durable. The work on the file settles with its next
+// [File.Flush]: who syncs writes on, and often.
+func (f *File) Sync() error {
+	if err := f.flush(false); err != nil {
+		return err
+	}
+	return f.o.Sync()
 }
 
 // Close gives the file back. What was written to it is flushed.
@@ -322,20 +330,20 @@ func (f *File) Spans(ctx context.Context, from, to int64) ([]Range, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	var out []Range
-	add := func(s span) error {
-		if s.from < s.to {
-			out = append(out, Range{uint64(s.from), uint64(s.to)})
+	add := func(s layer.Span) error {
+		if s.From < s.To {
+			out = append(out, Range{uint64(s.From), uint64(s.To)})
 		}
 		return nil
 	}
-	err := c.top.read(span{from, min(to, c.size)}, func(at int64, e extent) error {
-		return add(span{at, at + int64(e.to-e.from)})
-	}, func(s span) error {
-		s.to = min(s.to, int64(c.base.Size))
+	err := c.top.Read(layer.Span{From: from, To: min(to, c.size)}, func(at int64, e layer.Extent) error {
+		return add(layer.Span{From: at, To: at + int64(e.To-e.From)})
+	}, func(s layer.Span) error {
+		s.To = min(s.To, int64(c.base.Size))
 		return add(s)
 	})
 	if end := c.bufferAt + int64(len(c.buffer)); err == nil && len(c.buffer) > 0 && end > from {
-		err = add(span{max(from, c.bufferAt), min(end, to)})
+		err = add(layer.Span{From: max(from, c.bufferAt), To: min(end, to)})
 		slices.SortFunc(out, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
 	}
 	return out, err

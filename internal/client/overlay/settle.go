@@ -140,8 +140,8 @@ func (b *Batch) frozen(e id.Entry, p *op) *Frozen {
 		return nil
 	}
 	f := &Frozen{Entry: e, Copy: p.copy, Base: c.base, Size: uint64(c.size), Stored: slices.Clone(c.stored), o: b.o, state: p.now}
-	for _, s := range c.top.flat().written(int64(c.base.Size), c.size) {
-		f.Changed = append(f.Changed, Range{uint64(s.from), uint64(s.to)})
+	for _, s := range c.top.Flat().Written(int64(c.base.Size), c.size) {
+		f.Changed = append(f.Changed, Range{uint64(s.From), uint64(s.To)})
 	}
 	if len(f.Changed) == 0 && f.Size == f.Base.Size {
 		b.bodies[p.now] = c.base
@@ -150,7 +150,7 @@ func (b *Batch) frozen(e id.Entry, p *op) *Frozen {
 	return f
 }
 
-func (s *state) open() bool { return s.content != nil && s.content.open }
+func (s *state) open() bool { return s.content != nil && (s.content.open || s.content.busy) }
 
 // applyAccept ends the batch: what it did is in the base.
 func (o *Overlay) applyAccept() {

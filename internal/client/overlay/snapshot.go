@@ -9,6 +9,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/client/journal"
+	"parsec/internal/client/layer"
 	"parsec/internal/client/merge"
 	"parsec/internal/format/manifest"
 )
@@ -31,32 +32,32 @@ func (r *reader) piece() (p Piece) {
 	return p
 }
 
-func (w *writer) layer(l *layer) {
-	w.int(l.limit)
-	w.uint(uint64(len(l.pages)))
-	for page, all := range l.pages {
+func (w *writer) layer(l *layer.Layer) {
+	w.int(l.Limit)
+	w.uint(uint64(len(l.Pages)))
+	for page, all := range l.Pages {
 		w.int(page)
 		w.uint(uint64(len(all)))
 		for _, e := range all {
-			w.uint(uint64(e.from))
-			w.uint(uint64(e.to))
-			w.uint(uint64(e.at))
-			w.uint(e.record)
+			w.uint(uint64(e.From))
+			w.uint(uint64(e.To))
+			w.uint(uint64(e.At))
+			w.uint(e.Record)
 		}
 	}
 }
 
-func (r *reader) layer() *layer {
-	l := &layer{limit: r.int()}
+func (r *reader) layer() *layer.Layer {
+	l := &layer.Layer{Limit: r.int()}
 	n := r.count()
-	l.pages = make(map[int64][]extent, n)
+	l.Pages = make(map[int64][]layer.Extent, n)
 	for range n {
 		page := r.int()
-		all := make([]extent, r.count())
+		all := make([]layer.Extent, r.count())
 		for i := range all {
-			all[i] = extent{uint32(r.uint()), uint32(r.uint()), uint32(r.uint()), r.uint()}
+			all[i] = layer.Extent{From: uint32(r.uint()), To: uint32(r.uint()), At: uint32(r.uint()), Record: r.uint()}
 		}
-		l.pages[page] = all
+		l.Pages[page] = all
 	}
 	return l
 }
@@ -66,7 +67,7 @@ func (w *writer) state(s *state) {
 	w.node(s.node)
 	w.bool(s.frozen)
 	w.ref(s.above)
-	w.bool(s.content != nil && s.above != nil && s.above.content.top.below == s.content.top)
+	w.bool(s.content != nil && s.above != nil && s.above.content.top.Below == s.content.top)
 	w.bool(s.content != nil)
 	if c := s.content; c != nil {
 		w.entry(c.owner)
@@ -109,7 +110,7 @@ func (r *reader) states() map[uint64]*state {
 	}
 	for s, up := range above {
 		if s.above = all[up]; s.above != nil && s.above.content != nil && below[s] {
-			s.above.content.top.below = s.content.top
+			s.above.content.top.Below = s.content.top
 		}
 	}
 	return all

@@ -123,7 +123,7 @@ func (u *uploader) dirty(ctx context.Context, blocks list.Blocks) ([]overlay.Ran
 	if blocks.Size() > u.file.Size && u.file.Size > 0 {
 		changed = append(changed[:len(changed):len(changed)], overlay.Range{From: u.file.Size - 1, To: u.file.Size})
 	}
-	for _, r := range changed {
+	for _, r := range cells(changed, u.file.Size) {
 		r, err := u.extend(ctx, blocks, r)
 		if err != nil {
 			return nil, err
@@ -135,6 +135,20 @@ func (u *uploader) dirty(ctx context.Context, blocks list.Blocks) ([]overlay.Ran
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// cells returns the cells of a file of a size in which ranges lie, which ascend. Most
+// of what is written at random lies in few of them.
+func cells(ranges []overlay.Range, size uint64) (out []overlay.Range) {
+	for _, r := range ranges {
+		r = overlay.Range{From: r.From / cell * cell, To: min((r.To+cell-1)/cell*cell, size)}
+		if n := len(out); n > 0 && out[n-1].To >= r.From {
+			out[n-1].To = max(out[n-1].To, r.To)
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // extend extends a range to whole cells and whole blocks of the base.
