@@ -46,6 +46,9 @@ type Fault struct {
 	// After is how many bytes of a Get are read before Err, and how many
 	// objects List yields; with 0, Get itself fails.
 	After int64
+	// Stall holds reading, where After bytes were read, until it is closed or
+	// the call's context ends.
+	Stall <-chan struct{}
 	// Rot changes bytes that a Get reads: b is what lies at offset at of the object.
 	Rot func(at int64, b []byte)
 	// Wait holds the call, before anything else, until it is closed or the
@@ -199,12 +202,13 @@ func (s *Store) Get(ctx context.Context, key blob.Key, offset, length int64) (io
 	if err != nil {
 		return nil, err
 	}
-	return &reader{ReadCloser: r, fault: f, at: offset}, nil
+	return &reader{ReadCloser: r, ctx: ctx, fault: f, at: offset}, nil
 }
 
 // reader is a reader that a fault may have befallen.
 type reader struct {
 	io.ReadCloser
+	ctx   context.Context
 	fault Fault
 	at    int64 // where in the object the next byte lies
 	read  int64
@@ -212,8 +216,15 @@ type reader struct {
 
 // Read implements [io.Reader].
 func (r *reader) Read(p []byte) (int, error) {
-	if r.fault.Err != nil {
-		if r.read == r.fault.After {
+	if r.fault.Stall != nil && r.read == r.fault.After {
+		select {
+		case <-r.fault.Stall:
+		case <-r.ctx.Done():
+			return 0, fault.Errorf(fault.KindOf(r.ctx.Err()), "wait for a slow store: %w", r.ctx.Err())
+		}
+	}
+	if r.fault.Err != nil || r.fault.Stall != nil && r.read < r.fault.After {
+		if r.fault.Err != nil && r.read == r.fault.After {
 			return 0, r.fault.Err
 		}
 		p = p[:min(int64(len(p)), r.fault.After-r.read)]

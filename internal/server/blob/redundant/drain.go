@@ -286,9 +286,12 @@ func (s *Store) readPart(ctx context.Context, row meta.Placement, part int) ([]b
 	m, err := s.member(row.Stores[part])
 	if err == nil {
 		var b bytes.Buffer
-		if err = windows(row, func(first, last int64) error {
-			got, err := s.ask(ctx, m, row, part, first, last)
+		r := s.reading(ctx, row)
+		defer r.close()
+		if err = windows(row, func(first, last, until int64) error {
+			got, err := r.ask(ctx, m, part, first, last, until)
 			b.Write(got)
+			s.spare(got)
 			return err
 		}); err == nil && row.Size == 0 {
 			_, err = m.Store.Size(ctx, blobKey(row.Key))

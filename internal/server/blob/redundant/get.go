@@ -1,7 +1,6 @@
 package redundant
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -25,20 +24,42 @@ func (s *Store) Get(ctx context.Context, key blob.Key, offset, length int64) (io
 	if offset < 0 || length < 0 || offset > row.Size || length > row.Size-offset {
 		return nil, fault.Errorf(fault.Invalid, "%s: bytes %d to %d of %d", what, offset, offset+length, row.Size)
 	}
-	r := &reader{s: s, ctx: ctx, row: row, at: offset, end: offset + length}
+	ctx, cancel := context.WithCancel(ctx)
+	r := &reader{s: s, ctx: ctx, cancel: cancel, reads: s.reading(ctx, row), at: offset, end: offset + length}
 	if length == 0 {
 		return r, nil
 	}
-	return r, r.fill()
+	if r.window, r.whole, err = r.next(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	if r.at < r.end {
+		r.ahead = make(chan fetched, 1) // and one is being read, and one handed out
+		s.running.Go(r.fetch)
+	}
+	return r, nil
 }
 
-// reader reads a range.
+// reader reads a range. It reads ahead of its caller.
 type reader struct {
-	s       *Store
-	ctx     context.Context
-	row     meta.Placement
-	at, end int64
-	window  []byte // what lies before at and was not handed out
+	s      *Store
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// These are of whoever fetches: of Get, and then of fetch.
+	reads   *reads
+	at, end int64 // what was not fetched
+
+	// ahead has what comes next, and is closed behind the last; nil where
+	// nothing comes.
+	ahead         chan fetched
+	window, whole []byte // what was not handed out, and the memory that it is in
+	err           error  // what reading ended with
+}
+
+// fetched is a window, or why there is none.
+type fetched struct {
+	window, whole []byte
+	err           error
 }
 
 // Read implements [io.Reader].
@@ -47,10 +68,7 @@ func (r *reader) Read(p []byte) (int, error) {
 		return 0, fault.Errorf(fault.Canceled, "read pack: %w", err)
 	}
 	if len(r.window) == 0 {
-		if r.at == r.end {
-			return 0, io.EOF
-		}
-		if err := r.fill(); err != nil {
+		if err := r.turn(); err != nil {
 			return 0, err
 		}
 	}
@@ -59,32 +77,84 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Close implements [io.Closer].
-func (r *reader) Close() error { return nil }
+// turn gives back the window that was read, and takes the next one.
+func (r *reader) turn() error {
+	r.s.spare(r.whole)
+	r.whole = nil
+	if r.err != nil {
+		return r.err
+	}
+	if r.ahead == nil {
+		return io.EOF
+	}
+	next, more := <-r.ahead
+	if err := r.ctx.Err(); !more && err != nil {
+		return fault.Errorf(fault.Canceled, "read pack: %w", err)
+	}
+	if !more {
+		return io.EOF
+	}
+	r.window, r.whole, r.err = next.window, next.whole, next.err
+	return r.err
+}
 
-// fill reads the next window, which lies in one part.
-func (r *reader) fill() error {
-	each := partSize(r.row.Size, r.row.Data)
+// fetch fetches what is left of the range, ahead of its reader.
+func (r *reader) fetch() {
+	defer close(r.ahead)
+	for r.at < r.end {
+		var f fetched
+		f.window, f.whole, f.err = r.next()
+		select {
+		case r.ahead <- f:
+		case <-r.ctx.Done():
+			return
+		}
+		if f.err != nil {
+			return
+		}
+	}
+}
+
+// Close implements [io.Closer].
+func (r *reader) Close() error {
+	r.cancel()
+	if r.ahead != nil {
+		for f := range r.ahead { // until whoever fetches has ended
+			r.s.spare(f.whole)
+		}
+	}
+	r.reads.close()
+	r.s.spare(r.whole)
+	r.window, r.whole, r.err = nil, nil, fault.Errorf(fault.Failed, "read pack: the reader is closed")
+	return nil
+}
+
+// next fetches the next window, which lies in one part. whole is the memory
+// that it is in.
+func (r *reader) next() (window, whole []byte, err error) {
+	row := r.reads.row
+	each := partSize(row.Size, row.Data)
 	part := r.at / each
 	begin, end := r.at-part*each, min(each, r.end-part*each)
-	first := begin / chunkSize
-	last := min(chunks(end), first+windowChunks)
+	first, until := begin/chunkSize, chunks(end)
+	last := min(until, first+windowChunks)
 	end = min(end, last*chunkSize)
-	get := func(first, last int64) ([]byte, error) { return r.s.window(r.ctx, r.row, int(part), first, last) }
+	get := func(first, last int64) ([]byte, error) { return r.reads.window(r.ctx, int(part), first, last, until) }
 	b, err := piecemeal(first, last, get)
 	if err != nil && r.ctx.Err() == nil {
 		// Its parts may have been moved since the row was read.
-		if row, failed := r.s.place(r.ctx, blobKey(r.row.Key)); failed == nil && !slices.Equal(row.Stores, r.row.Stores) {
-			r.row = row
+		if now, failed := r.s.place(r.ctx, blobKey(row.Key)); failed == nil && !slices.Equal(now.Stores, row.Stores) {
+			r.reads.close()
+			r.reads = r.s.reading(r.ctx, now)
 			b, err = piecemeal(first, last, get)
 		}
 	}
 	if err != nil {
-		return fault.Errorf(kindOf(r.ctx, err), "read pack: %w", err)
+		return nil, nil, fault.Errorf(kindOf(r.ctx, err), "read pack: %w", err)
 	}
-	r.window = b[begin-first*chunkSize : end-first*chunkSize]
-	r.at += int64(len(r.window))
-	return nil
+	window = b[begin-first*chunkSize : end-first*chunkSize]
+	r.at += int64(len(window))
+	return window, b, nil
 }
 
 // rotten is a failure that has to do with wrong bytes.
@@ -110,27 +180,42 @@ func piecemeal(first, last int64, get func(first, last int64) ([]byte, error)) (
 	return all, nil
 }
 
-// window returns chunks of a data part, from whoever has them first.
-func (s *Store) window(ctx context.Context, row meta.Placement, part int, first, last int64) ([]byte, error) {
+// window returns chunks of a data part, from whoever has them first. More of
+// the part is going to be wanted, to before the chunk until.
+func (r *reads) window(ctx context.Context, part int, first, last, until int64) ([]byte, error) {
 	var ways []way
-	if row.Data == 1 {
-		for _, i := range s.order(row, -1) {
-			ways = append(ways, func(ctx context.Context) ([]byte, error) { return s.part(ctx, row, i, first, last) })
+	if r.row.Data == 1 {
+		for _, i := range r.preferred(first) {
+			ways = append(ways, func(ctx context.Context) ([]byte, error) { return r.part(ctx, i, first, last, until) })
 		}
 	} else {
 		ways = []way{
-			func(ctx context.Context) ([]byte, error) { return s.part(ctx, row, part, first, last) },
-			func(ctx context.Context) ([]byte, error) { return s.rebuild(ctx, row, part, first, last) },
+			func(ctx context.Context) ([]byte, error) { return r.part(ctx, part, first, last, until) },
+			func(ctx context.Context) ([]byte, error) { return r.rebuild(ctx, part, first, last, until) },
 		}
-		if m, err := s.member(row.Stores[part]); err != nil || !m.well() {
+		if m, err := r.s.member(r.row.Stores[part]); err != nil || !m.well() {
 			slices.Reverse(ways)
 		}
 	}
-	found, err := s.race(ctx, 1, ways)
+	found, err := r.s.race(ctx, 1, ways)
 	if err != nil {
 		return nil, err
 	}
 	return found[slices.IndexFunc(found, func(b []byte) bool { return b != nil })], nil
+}
+
+// preferred returns the copies in the order in which they are asked for chunks
+// from first on: the one first that is about to send them.
+func (r *reads) preferred(first int64) []int {
+	all := r.s.order(r.row, -1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for at, i := range all {
+		if t := r.open[i]; t != nil && t.next == first {
+			return slices.Insert(slices.Delete(all, at, at+1), 0, i)
+		}
+	}
+	return all
 }
 
 // order returns the parts but one, the ones first whose stores are well.
@@ -150,11 +235,12 @@ func (s *Store) order(row meta.Placement, but int) (well []int) {
 }
 
 // rebuild computes chunks of a part from the same chunks of others.
-func (s *Store) rebuild(ctx context.Context, row meta.Placement, part int, first, last int64) ([]byte, error) {
+func (r *reads) rebuild(ctx context.Context, part int, first, last, until int64) ([]byte, error) {
+	s, row := r.s, r.row
 	order := s.order(row, part)
 	var ways []way
 	for _, i := range order {
-		ways = append(ways, func(ctx context.Context) ([]byte, error) { return s.part(ctx, row, i, first, last) })
+		ways = append(ways, func(ctx context.Context) ([]byte, error) { return r.part(ctx, i, first, last, until) })
 	}
 	if row.Data == 1 {
 		found, err := s.race(ctx, 1, ways)
@@ -179,7 +265,13 @@ func (s *Store) rebuild(ctx context.Context, row meta.Placement, part int, first
 	if err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(sums([][]byte{shards[part]}), sumsOf(row, part, first, last)) {
+	for k, i := range order {
+		if found[k] != nil {
+			s.spare(found[k])
+			shards[i] = nil
+		}
+	}
+	if !fits(shards[part], sumsOf(row, part, first, last)) {
 		return nil, fault.Errorf(fault.Integrity, "rebuild part %d of pack %s: it does not fit its checksums", part, row.Key.Pack)
 	}
 	return shards[part], nil
@@ -187,13 +279,14 @@ func (s *Store) rebuild(ctx context.Context, row meta.Placement, part int, first
 
 // part reads chunks of a part from its store, and checks them. What turns out
 // to be missing or wrong is noticed.
-func (s *Store) part(ctx context.Context, row meta.Placement, part int, first, last int64) ([]byte, error) {
+func (r *reads) part(ctx context.Context, part int, first, last, until int64) ([]byte, error) {
+	s, row := r.s, r.row
 	m, err := s.member(row.Stores[part])
 	if err != nil {
 		return nil, err
 	}
 	begin := s.c.Now()
-	b, err := s.ask(ctx, m, row, part, first, last)
+	b, err := r.ask(ctx, m, part, first, last, until)
 	// Who was called off is slow only where it had its time, and where it was
 	// not the caller who left.
 	if !fault.Is(err, fault.Canceled) || context.Cause(ctx) == errOvertaken && s.c.Now().Sub(begin) >= s.c.Hedge {
@@ -206,27 +299,6 @@ func (s *Store) part(ctx context.Context, row meta.Placement, part int, first, l
 		}
 	}
 	return b, m.named(err)
-}
-
-// ask reads chunks of a part. A part that is too short is as bad as a wrong one.
-func (s *Store) ask(ctx context.Context, m *member, row meta.Placement, part int, first, last int64) ([]byte, error) {
-	begin, end := first*chunkSize, min(last*chunkSize, partSize(row.Size, row.Data))
-	r, err := m.Store.Get(ctx, blobKey(row.Key), begin, end-begin)
-	if fault.Is(err, fault.Invalid) {
-		return nil, fault.Errorf(fault.Integrity, "part %d of pack %s is too short", part, row.Key.Pack)
-	}
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, end-begin)
-	_, err = io.ReadFull(r, b)
-	if err = errors.Join(err, r.Close()); err != nil {
-		return nil, fault.Errorf(kindOf(ctx, err), "read part %d of pack %s: %w", part, row.Key.Pack, err)
-	}
-	if want := sumsOf(row, part, first, last); want != nil && !bytes.Equal(sums([][]byte{b}), want) {
-		return nil, fault.Errorf(fault.Integrity, "part %d of pack %s does not fit its checksums", part, row.Key.Pack)
-	}
-	return b, nil
 }
 
 func (s *Store) notice(r meta.Repair) {

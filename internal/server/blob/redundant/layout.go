@@ -14,7 +14,7 @@ import (
 const (
 	chunkSize    = 64 << 10
 	sumSize      = 8
-	windowChunks = 16
+	windowChunks = 4
 )
 
 // Layout is into how many parts a pack is cut.

@@ -107,7 +107,8 @@ type Store struct {
 	// noticed has what reads found missing or wrong. What does not fit is
 	// found again by the next read.
 	noticed chan meta.Repair
-	running sync.WaitGroup // reads that were overtaken
+	running sync.WaitGroup // reads ahead, and those that were overtaken
+	windows sync.Pool      // of *[windowSize]byte
 	wake    chan struct{}  // there is a job
 	owner   string         // under which this process works on jobs
 }

@@ -59,6 +59,11 @@ func openMember(ctx context.Context, place string) (blob.Store, error) {
 // of its folder. The URLs of the first stores may stand behind it; the others
 // are folders.
 func openAt(ctx context.Context, place string, more redundant.Config) (*cluster, error) {
+	return openOver(ctx, place, more, func(s blob.Store) blob.Store { return s })
+}
+
+// openOver opens a cluster whose stores something stands before.
+func openOver(ctx context.Context, place string, more redundant.Config, over func(blob.Store) blob.Store) (*cluster, error) {
 	urls := strings.Split(place, "|")
 	place, urls = urls[0], urls[1:]
 	layout, number, _ := strings.Cut(filepath.Base(place), "@")
@@ -85,7 +90,7 @@ func openAt(ctx context.Context, place string, more redundant.Config) (*cluster,
 		if err != nil {
 			return nil, err
 		}
-		c.members = append(c.members, faulty.New(s))
+		c.members = append(c.members, faulty.New(over(s)))
 		m := redundant.Member{Name: fmt.Sprint(i), Store: c.members[i]}
 		if err := rows.Write(ctx, func(tx meta.Tx) error {
 			m.ID, err = tx.ObjectStores().Register(m.Name)
@@ -134,7 +139,12 @@ func TestStoresOfDifferentKindsKeepTheContractTogether(t *testing.T) {
 
 func newCluster(t *testing.T, layout string, c redundant.Config) *cluster {
 	t.Helper()
-	s, err := openAt(t.Context(), filepath.Join(t.TempDir(), layout), c)
+	return newClusterOver(t, layout, c, func(s blob.Store) blob.Store { return s })
+}
+
+func newClusterOver(t *testing.T, layout string, c redundant.Config, over func(blob.Store) blob.Store) *cluster {
+	t.Helper()
+	s, err := openOver(t.Context(), filepath.Join(t.TempDir(), layout), c, over)
 	if err != nil {
 		t.Fatal(err)
 	}

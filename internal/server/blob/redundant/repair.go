@@ -169,27 +169,34 @@ func (s *Store) checkPart(ctx context.Context, m *member, row meta.Placement, pa
 	if want := partSize(row.Size, row.Data); size != want {
 		return fault.Errorf(fault.Integrity, "part %d of pack %s has %d bytes, not %d", part, row.Key.Pack, size, want)
 	}
-	return windows(row, func(first, last int64) error {
-		_, err := s.ask(ctx, m, row, part, first, last)
+	r := s.reading(ctx, row)
+	defer r.close()
+	return windows(row, func(first, last, until int64) error {
+		b, err := r.ask(ctx, m, part, first, last, until)
+		s.spare(b)
 		return err
 	})
 }
 
 // rebuildPart computes a whole part from the others.
 func (s *Store) rebuildPart(ctx context.Context, row meta.Placement, part int) (content []byte, err error) {
-	err = windows(row, func(first, last int64) error {
-		b, err := piecemeal(first, last, func(first, last int64) ([]byte, error) { return s.rebuild(ctx, row, part, first, last) })
+	r := s.reading(ctx, row)
+	defer r.close()
+	err = windows(row, func(first, last, until int64) error {
+		b, err := piecemeal(first, last, func(first, last int64) ([]byte, error) { return r.rebuild(ctx, part, first, last, until) })
 		content = append(content, b...)
+		s.spare(b)
 		return err
 	})
 	return content, err
 }
 
-// windows calls fn for the chunks of a part, a window at a time.
-func windows(row meta.Placement, fn func(first, last int64) error) error {
+// windows calls fn for the chunks of a part, a window at a time, and with the
+// number of all.
+func windows(row meta.Placement, fn func(first, last, until int64) error) error {
 	all := chunks(partSize(row.Size, row.Data))
 	for first := int64(0); first < all; first += windowChunks {
-		if err := fn(first, min(all, first+windowChunks)); err != nil {
+		if err := fn(first, min(all, first+windowChunks), all); err != nil {
 			return err
 		}
 	}

@@ -51,7 +51,7 @@ func (s blocks) Add(w meta.WorkspaceKey, p meta.Pack, blocks []meta.Block) (take
 		return nil, nil
 	}
 	// What another transaction has added meanwhile is seen by a statement of its own.
-	err = s.ask(what, selectBlock+`WHERE organization = $1 AND workspace = $2 AND id = ANY ($3) AND pack <> $4`,
+	err = s.ask(what, byID(selectBlock+`WHERE organization = $1 AND workspace = $2 AND pack <> $4`, "$3"),
 		[]any{w.Organization, w.Number, ids, p.ID[:]},
 		func(rows pgx.Rows) error {
 			var b meta.Block
@@ -63,7 +63,7 @@ func (s blocks) Add(w meta.WorkspaceKey, p meta.Pack, blocks []meta.Block) (take
 }
 
 func (s blocks) Locate(w meta.WorkspaceKey, blocks []id.Block) ([]meta.Block, error) {
-	return each(s.session, "locate blocks", selectBlock+`WHERE organization = $1 AND workspace = $2 AND id = ANY ($3)`,
+	return each(s.session, "locate blocks", byID(selectBlock+`WHERE organization = $1 AND workspace = $2`, "$3"),
 		[]any{w.Organization, w.Number, bytesOf(blocks)}, blocks,
 		func(rows pgx.Rows, b *meta.Block) (id.Block, error) {
 			err := rows.Scan(scanBlock(b)...)
@@ -71,7 +71,8 @@ func (s blocks) Locate(w meta.WorkspaceKey, blocks []id.Block) ([]meta.Block, er
 		})
 }
 
-// Mark changes only what no commit has introduced. A block that is removed at
+// Mark changes only what no commit has introduced, by where it lies: nobody but
+// another commit, which waits for the workspace, changes a row. A block that is removed at
 // the same moment counts as missing: the change waits for the removal, and
 // then does not find it.
 func (s blocks) Mark(w meta.WorkspaceKey, index uint64, blocks []id.Block) (missing []id.Block, err error) {
@@ -79,14 +80,13 @@ func (s blocks) Mark(w meta.WorkspaceKey, index uint64, blocks []id.Block) (miss
 		return nil, s.lost
 	}
 	err = s.change("mark blocks", `
-		WITH asked AS (
-			SELECT id, place FROM unnest($4::bytea[]) WITH ORDINALITY AS a (id, place)
+		WITH asked AS MATERIALIZED (
+			SELECT a.id, a.place, b.at, b.idx FROM unnest($4::bytea[]) WITH ORDINALITY AS a (id, place)
+			LEFT JOIN LATERAL (SELECT ctid AS at, idx FROM blocks WHERE organization = $1 AND workspace = $2 AND id = a.id OFFSET 0) AS b ON true
 		), marked AS (
-			UPDATE blocks SET idx = $3 WHERE organization = $1 AND workspace = $2 AND id = ANY ($4) AND idx = 0 RETURNING id
-		), known AS (
-			SELECT id FROM blocks WHERE organization = $1 AND workspace = $2 AND id = ANY ($4) AND idx <> 0
+			UPDATE blocks SET idx = $3 WHERE ctid = ANY (ARRAY(SELECT at FROM asked WHERE idx = 0)) AND idx = 0 RETURNING id
 		)
-		SELECT id FROM asked WHERE id NOT IN (SELECT id FROM marked) AND id NOT IN (SELECT id FROM known) ORDER BY place`,
+		SELECT id FROM asked WHERE idx IS NULL OR idx = 0 AND id NOT IN (SELECT id FROM marked) ORDER BY place`,
 		[]any{w.Organization, w.Number, index, bytesOf(blocks)},
 		func(rows pgx.Rows) error {
 			var b id.Block

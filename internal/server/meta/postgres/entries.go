@@ -12,7 +12,7 @@ import (
 type entries struct{ *session }
 
 func (s entries) Versions(w meta.WorkspaceKey, entries []id.Entry) ([]meta.Version, error) {
-	return each(s.session, "find entries", `SELECT id, version, base, idx FROM entries WHERE organization = $1 AND workspace = $2 AND id = ANY ($3)`,
+	return each(s.session, "find entries", byID(`SELECT id, version, base, idx FROM entries WHERE organization = $1 AND workspace = $2`, "$3"),
 		[]any{w.Organization, w.Number, bytesOf(entries)}, entries,
 		func(rows pgx.Rows, v *meta.Version) (e id.Entry, err error) {
 			err = rows.Scan(into(e[:]), &v.Number, &v.Base, &v.Index)

@@ -42,7 +42,7 @@ func (s leftovers) Settle(added, now int64, limit int) (packs int, err error) {
 			SELECT organization, workspace, id FROM packs WHERE NOT settled AND added <= $1 ORDER BY added LIMIT $3 FOR UPDATE SKIP LOCKED
 		), gone AS (
 			DELETE FROM blocks b USING due d
-			WHERE b.organization = d.organization AND b.workspace = d.workspace AND b.pack = d.id AND b.idx = 0
+			WHERE b.pack = d.id AND b.organization + 0 = d.organization AND b.workspace + 0 = d.workspace AND b.idx = 0 -- by pack, and by no other index
 			RETURNING b.organization, b.workspace, b.pack, b.length
 		), sums AS (
 			SELECT organization, workspace, pack, count(*) AS blocks, sum(length) AS bytes FROM gone GROUP BY organization, workspace, pack

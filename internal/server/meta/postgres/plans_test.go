@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -72,6 +73,7 @@ func checkPlan(t *testing.T, c *pgx.Conn, query string, args []any) {
 	for i, line := range lines {
 		switch {
 		case strings.Contains(line, "Seq Scan on"):
+		case strings.Contains(line, "Filter:") && strings.Contains(line, "= ANY"): // all of a workspace, for some of it
 		case strings.Contains(line, "Index") && strings.Contains(line, "Scan") && (i+1 == len(lines) || !strings.Contains(lines[i+1], "Index Cond:")):
 		default:
 			continue
@@ -128,6 +130,93 @@ func TestACommitOfAThousandChangesTakesAsManyRoundTripsAsOneOfOne(t *testing.T) 
 			t.Errorf("%d changes: %d round trips, want %d", n, got, want)
 		}
 	}
+}
+
+// What is asked of a few rows of a workspace looks up these and no others, also
+// where the database has never counted what is there.
+func TestARequestForAFewRowsReadsFewPagesWithoutStatistics(t *testing.T) {
+	trace, place := postgres.NewTrace(), services.Postgres(t)
+	s, err := postgres.OpenTraced(t.Context(), postgres.Config{URL: place}, trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	w := newWorkspace(t, s)
+	for range 4 {
+		write(t, s, aCommit(1000, w))
+		write(t, s, func(tx meta.Tx) error {
+			blocks := make([]meta.Block, 1000)
+			for i := range blocks {
+				blocks[i].ID = id.New[id.Block]()
+			}
+			_, err := tx.Blocks().Add(w.Key, meta.Pack{ID: id.New[id.Pack]()}, blocks)
+			return err
+		})
+	}
+	few, some := make([]id.Entry, 10), make([]id.Block, 10)
+	for i := range few {
+		few[i], some[i] = id.New[id.Entry](), id.New[id.Block]()
+	}
+	before := trace.Queries()
+	write(t, s, func(tx meta.Tx) error {
+		if _, err := tx.Entries().Versions(w.Key, few); err != nil {
+			return err
+		}
+		if _, err := tx.Blocks().Locate(w.Key, some); err != nil {
+			return err
+		}
+		_, err := tx.Blocks().Mark(w.Key, 1, some)
+		return err
+	})
+	c, err := pgx.Connect(t.Context(), place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	asked := 0
+	for query, args := range trace.Queries() {
+		if !strings.Contains(query, "a.id OFFSET 0") || fmt.Sprint(before[query]) == fmt.Sprint(args) {
+			continue
+		}
+		asked++
+		if pages := pagesOf(t, c, query, args); pages > 100 {
+			t.Errorf("%s\nreads %d pages for 10 rows", query, pages)
+		}
+	}
+	if asked != 3 {
+		t.Errorf("looked at %d queries, want 3", asked)
+	}
+}
+
+// pagesOf returns how many pages a query reads, which is undone.
+func pagesOf(t *testing.T, c *pgx.Conn, query string, args []any) (pages int) {
+	t.Helper()
+	tx, err := c.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	rows, err := tx.Query(t.Context(), "EXPLAIN (ANALYZE, BUFFERS, TIMING off) "+query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, whole, _ := strings.Cut(strings.Join(lines, "\n"), "Buffers:")
+	whole, _, _ = strings.Cut(whole, "\n")
+	for _, m := range regexp.MustCompile(`(?:hit|read)=(\d+)`).FindAllStringSubmatch(whole, -1) {
+		n, err := strconv.Atoi(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages += n
+	}
+	if pages == 0 {
+		t.Errorf("no pages in %q", lines)
+	}
+	return pages
 }
 
 func newWorkspace(t testing.TB, s meta.Store) meta.Workspace {
