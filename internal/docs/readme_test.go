@@ -98,8 +98,9 @@ func (r *reader) leave() {
 	_ = c.Run() // mostly there is none
 }
 
-// follow runs commands, which must do what they say, and copies what they answer.
-func (r *reader) follow(commands string) {
+// follow runs commands, which must do what they say, and copies what they
+// answer, which it returns.
+func (r *reader) follow(commands string) string {
 	r.t.Helper()
 	c := r.command(commands)
 	var complaints bytes.Buffer
@@ -116,6 +117,7 @@ func (r *reader) follow(commands string) {
 			r.copied[strings.ToUpper(words[0])] = words[1]
 		}
 	}
+	return string(answer)
 }
 
 // serve starts a server, and waits until it says that it is ready.

@@ -1,12 +1,18 @@
 # What the scripts of services share; they source it.
 
-# debian_install PACKAGE...: installs packages, one process at a time.
+# debian_install PACKAGE...: installs packages, one process at a time, and
+# starts none of the services in them.
 debian_install() {
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "these packages of Debian are missing, or what they are called elsewhere: $*" >&2
         return 1
     fi
-    local log
+    local log policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod 755 $policy
+        trap "rm -f $policy" EXIT
+    fi
     log=$(mktemp)
     if ! {
         apt-get -o DPkg::Lock::Timeout=300 update -qq &&

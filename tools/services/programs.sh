@@ -14,6 +14,8 @@ package() {
     setfattr | getfattr) echo attr ;;
     inotifywait) echo inotify-tools ;;
     mount.davfs) echo davfs2 ;;
+    systemd-analyze) echo systemd ;;
+    createuser | createdb) echo postgresql-client ;;
     *) echo "$1" ;;
     esac
 }

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -64,6 +67,14 @@ func DialWith(url string, prepare func(r *http.Request, body []byte)) *Client {
 	c.Claim = parsecv1connect.NewClaimServiceClient(rpc)
 	c.Admin = parsecv1connect.NewAdminServiceClient(rpc)
 	return c
+}
+
+// Dialer has the client connect in another way, and trust authorities, by
+// HTTP/2 where it is offered.
+func (c *Client) Dialer(d *net.Dialer, trusted *x509.CertPool) {
+	t := c.HTTP.Transport.(preparing).Transport
+	t.DialContext, t.ForceAttemptHTTP2 = d.DialContext, true
+	t.TLSClientConfig = &tls.Config{RootCAs: trusted}
 }
 
 // Close releases the client's connections.
