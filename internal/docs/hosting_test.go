@@ -37,7 +37,7 @@ func steps(t *testing.T, section string) (all []step) {
 		t.Fatalf("docs/hosting.md has no section %q", section)
 	}
 	named := regexp.MustCompile("in `(/[^`]+)`[^`]*:\\s*$")
-	for _, m := range regexp.MustCompile(`((?:^|\n)[^ \n][^\n]*)\n\n((?: {4}[^\n]*\n|\n {4}[^\n]*\n)+)`).FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile(`(^|(?:^|\n)[^ \n][^\n]*\n)\n((?: {4}[^\n]*\n|\n {4}[^\n]*\n)+)`).FindAllStringSubmatch(text, -1) {
 		s := step{text: regexp.MustCompile(`(?m)^ {4}`).ReplaceAllString(m[2], "")}
 		if file := named.FindStringSubmatch(m[1]); file != nil {
 			s.file = file[1]

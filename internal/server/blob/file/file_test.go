@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -219,6 +221,49 @@ func TestWhatWasBeingWrittenIsDroppedAtTheStart(t *testing.T) {
 	defer again.Close()
 	if got := files(t, at); len(got) != 1 {
 		t.Errorf("there are %q, want the object alone", got)
+	}
+}
+
+// Another process that opens the folder takes away what is being written. The
+// object is written once more, whatever step it was at.
+func TestAnotherProcessThatOpensTheFolderCostsNoUpload(t *testing.T) {
+	for _, at := range []string{"write", "sync", "link"} {
+		t.Run(at, func(t *testing.T) {
+			s, place := newStore(t)
+			opened := 0
+			s.Watch(func(step string) {
+				if verb, _, _ := strings.Cut(step, " "); verb != at || opened == 2 {
+					return
+				}
+				opened++
+				other, err := file.Open(t.Context(), file.Config{Path: place})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := other.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			key, content := newKey(), bytes.Repeat([]byte("shelves"), 1000)
+			if err := s.Put(t.Context(), key, [][]byte{content}); err != nil {
+				t.Fatal(err)
+			}
+			if at != "sync" && opened != 2 { // syncing a file that lost its name is no failure
+				t.Errorf("opened %d times", opened)
+			}
+			r, err := s.Get(t.Context(), key, 0, int64(len(content)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(r)
+			if err := errors.Join(err, r.Close()); err != nil || !bytes.Equal(got, content) {
+				t.Errorf("got %d bytes, %v", len(got), err)
+			}
+			if got := files(t, place); len(got) != 1 {
+				t.Errorf("there are %q, want the object alone", got)
+			}
+		})
 	}
 }
 
