@@ -162,6 +162,15 @@ func (t *Editor) nextFolder(ctx context.Context, put merge.Put, loose *loosePage
 	if err != nil {
 		return nil, err
 	}
+	if !put.Fresh && facts.Shape.Version != put.Version-1 {
+		// Nobody has looked into it here, and what it holds must not be left out.
+		if err := t.Complete(ctx, put.Entry); err != nil {
+			return nil, err
+		}
+		if facts, err = t.Facts(ctx, put.Entry); err != nil {
+			return nil, err
+		}
+	}
 	if put.Fresh || facts.Shape.Version != put.Version-1 { // or no version of it could be used
 		facts = mirror.Facts{Shape: tree.Gone(put.Version - 1)}
 	}

@@ -22,11 +22,18 @@ type Mirror struct {
 	cache *store.Cache
 	// Transfer bounds what is under way to and from the server.
 	Transfer transfer.Config
+	// Eager is how many entries are fetched before anything is shown. Of a
+	// workspace that has more when it is first used, what is asked for is fetched
+	// first, and the rest by [Mirror.FetchMore]. 200,000 by default.
+	Eager int
 }
+
+// eager is how many entries are fetched at once: in less than half a minute.
+const eager = 200_000
 
 // New returns the mirror of a workspace, as it was left.
 func New(ws *workspace.Workspace) *Mirror {
-	return &Mirror{ws: ws, cache: ws.Session().Local().Cache}
+	return &Mirror{ws: ws, cache: ws.Session().Local().Cache, Eager: eager}
 }
 
 // Workspace returns the workspace whose tree it is.
@@ -110,8 +117,14 @@ func (t *Mirror) Fetch(ctx context.Context, refs []manifest.Ref, take func(i int
 // Parent returns the folder that names an entry. Of several, it is the one
 // that [Mirror.Settle] has found.
 func (t *Mirror) Parent(ctx context.Context, e id.Entry) (store.Child, bool, error) {
+	if e == t.Root() {
+		return store.Child{}, false, nil
+	}
 	places, err := t.cache.Places(ctx, t.ws.ID(), e)
-	if err != nil || len(places) == 0 || e == t.Root() {
+	if err == nil && len(places) == 0 && t.Partial() {
+		places, err = t.seek(ctx, e)
+	}
+	if err != nil {
 		return store.Child{}, false, err
 	}
 	for _, c := range places {

@@ -31,7 +31,8 @@ import (
 const PromiseComplete = "nothing withheld"
 
 // Pull fetches and takes in the manifests that the verified log names and the
-// cache does not hold.
+// cache does not hold. Of a workspace that is very large when it is first used,
+// these are only such as are asked for, and such as were written since.
 func (t *Mirror) Pull(ctx context.Context) error {
 	return t.ws.Session().Exclusive(ctx, t.pull)
 }
@@ -40,6 +41,9 @@ func (t *Mirror) pull(ctx context.Context) error {
 	for t.ws.Behind() {
 		to := t.ws.Log().Position().Index
 		mark := t.ws.Mark()
+		if postponed, err := t.postpone(ctx, mark, to); err != nil || postponed {
+			return err
+		}
 		in := intake{t: t}
 		err := t.ws.Session().Server().Manifests(ctx, t.ws.ID(), mark.Manifests, mark.Cursor, func(chains []remote.Chain, cursor []byte) error {
 			return in.take(ctx, chains, func(m *store.Mark) { m.Cursor = cursor })
@@ -68,6 +72,8 @@ type arrival struct {
 	shape []byte
 	// lost says why the content of a folder's newest version cannot be had.
 	lost error
+	// gap says that versions before a delta are not here.
+	gap bool
 }
 
 // intake takes chains in while those that come next are checked already. It
@@ -133,7 +139,7 @@ func (t *Mirror) check(ctx context.Context, chains []remote.Chain) ([]arrival, e
 			return nil, err
 		}
 	}
-	return arrivals, nil
+	return arrivals, t.fill(ctx, arrivals, known)
 }
 
 // write takes in what was checked, and moves the mark.
@@ -168,6 +174,7 @@ func (t *Mirror) arrive(ctx context.Context, known []store.Version, c remote.Cha
 			a.blame(v, err)
 		}
 		if gap, err := t.follow(ctx, &a, v, body); err != nil || gap {
+			a.gap = gap
 			return a, err
 		}
 		a.versions = append(a.versions, v)

@@ -21,8 +21,8 @@ func (t *Mirror) Settle(ctx context.Context) error {
 }
 
 func (t *Mirror) settle(ctx context.Context) error {
-	crowded, err := t.crowded(ctx)
-	if err != nil || len(crowded) == 0 && len(t.ws.Mark().Contested) == 0 {
+	crowded, stale, err := t.crowded(ctx)
+	if err != nil || len(crowded) == 0 && len(t.ws.Mark().Contested) == 0 && !stale {
 		return err
 	}
 	var contested []store.Contested
@@ -36,22 +36,22 @@ func (t *Mirror) settle(ctx context.Context) error {
 			contested = append(contested, store.Contested{Entry: e, Folder: at.Folder, Name: at.Name})
 		}
 	}
-	return t.ws.Cache(ctx, func(m *store.Mark) { m.Contested = contested }, func(*store.CacheTx) error { return nil })
+	return t.ws.Cache(ctx, func(m *store.Mark) { m.Contested = contested }, (*store.CacheTx).Uncrowd)
 }
 
 // crowded returns the entries that are named more than once, and the root
-// folder if it is named at all, by ascending id.
-func (t *Mirror) crowded(ctx context.Context) ([]id.Entry, error) {
-	crowded, err := t.cache.Crowded(ctx, t.ws.ID())
+// folder if it is named at all, by ascending id; and whether more were noted.
+func (t *Mirror) crowded(ctx context.Context) (crowded []id.Entry, stale bool, err error) {
+	crowded, stale, err = t.cache.Crowded(ctx, t.ws.ID())
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	above, err := t.cache.Places(ctx, t.ws.ID(), t.Root())
 	if len(above) > 0 {
 		crowded = append(crowded, t.Root())
 	}
 	slices.SortFunc(crowded, compareEntries)
-	return slices.Compact(crowded), err
+	return slices.Compact(crowded), stale, err
 }
 
 func compareEntries(a, b id.Entry) int { return bytes.Compare(a[:], b[:]) }

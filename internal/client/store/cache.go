@@ -27,6 +27,9 @@ const (
 	tableProblems  table = "problem"
 )
 
+// tableCrowded has no values: which entries stand more than once.
+const tableCrowded table = "crowded"
+
 // The rows of entries stand in the order of their writing, beside an index:
 // their ids are random, so that a table sorted by id would write a page anew
 // for nearly every row. What a row says of its version stands apart from the
@@ -39,6 +42,7 @@ CREATE TABLE entry (workspace BLOB, entry BLOB, number INTEGER, facts BLOB NOT N
 CREATE TABLE child (workspace BLOB, folder BLOB, name BLOB, entry BLOB NOT NULL, value BLOB NOT NULL,
 	PRIMARY KEY (workspace, folder, name)) STRICT, WITHOUT ROWID;
 CREATE INDEX child_entry ON child (workspace, entry);
+CREATE TABLE crowded (workspace BLOB, entry BLOB, PRIMARY KEY (workspace, entry)) STRICT, WITHOUT ROWID;
 CREATE TABLE folder (workspace BLOB, entry BLOB, value BLOB NOT NULL, PRIMARY KEY (workspace, entry)) STRICT;
 CREATE TABLE former (workspace BLOB, entry BLOB, value BLOB NOT NULL, PRIMARY KEY (workspace, entry)) STRICT;
 CREATE TABLE problem (workspace BLOB, entry BLOB, value BLOB NOT NULL, PRIMARY KEY (workspace, entry)) STRICT`
@@ -47,6 +51,7 @@ func cacheSettings(dir string) settings {
 	return settings{
 		path:        filepath.Join(dir, cacheFile),
 		schema:      cacheSchema,
+		layout:      2,
 		tables:      []table{tableHeader, tableMarks, tableEntries, tableManifests, tableChildren, tableFolders, tableFormer, tableProblems},
 		synchronous: "NORMAL",
 		hint:        "run the command again: the cache is thrown away and rebuilt from the server",
@@ -74,12 +79,25 @@ type Mark struct {
 	_ struct{} `cbor:",toarray"`
 	// Position is the place in the log up to which every version is known.
 	Position record.Position
-	// Manifests is the index up to which every live manifest is there.
+	// Manifests is the index up to which every live manifest is there, but for the
+	// Rest.
 	Manifests uint64
 	// Cursor is where the stream of the manifests behind that index stands.
 	Cursor []byte
 	// Contested are the entries that are named more than once, by ascending id.
 	Contested []Contested
+	// Rest is what is fetched little by little.
+	Rest Rest
+}
+
+// Rest are the manifests of a very large workspace that are not there because
+// nobody has asked for them yet: none, if it is the zero Rest.
+type Rest struct {
+	_ struct{} `cbor:",toarray"`
+	// Until is the index up to which, and Since that behind which, they are.
+	Until, Since uint64
+	// Cursor is where the stream of them stands.
+	Cursor []byte
 }
 
 // Contested is an entry that is named more than once, by a mistake of some
@@ -226,7 +244,7 @@ func (c *Cache) marks(ctx context.Context) (map[id.Workspace]Mark, error) {
 // Drop forgets all that is cached of a workspace.
 func (c *Cache) Drop(ctx context.Context, w id.Workspace) error {
 	return c.Update(ctx, w, func(t *CacheTx) error {
-		for _, name := range []table{tableMarks, tableEntries, tableChildren, tableFolders, tableFormer, tableProblems} {
+		for _, name := range []table{tableMarks, tableEntries, tableChildren, tableCrowded, tableFolders, tableFormer, tableProblems} {
 			if err := t.tx.exec("DELETE FROM "+string(name)+" WHERE workspace = ?", w[:]); err != nil {
 				return t.db.fail("drop workspace", err)
 			}

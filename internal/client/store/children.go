@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 
 	"parsec/internal/base/id"
 	"parsec/internal/format/canon"
@@ -67,6 +68,7 @@ func (r reader) childKey(folder, name []byte) []byte {
 func (t *CacheTx) PutChildren(children ...Child) error {
 	var of id.Entry
 	var folder [macSize]byte
+	var put [][macSize]byte
 	for _, c := range children {
 		if c.Folder != of {
 			of, folder = c.Folder, t.folderKey(c.Folder)
@@ -76,6 +78,27 @@ func (t *CacheTx) PutChildren(children ...Child) error {
 		err := t.tx.exec("INSERT OR REPLACE INTO child VALUES (?, ?, ?, ?, ?)", t.workspace[:], folder[:], name[:], entry[:], sealed)
 		if err != nil {
 			return t.db.fail("write children", err)
+		}
+		put = append(put, entry)
+	}
+	return t.db.fail("write children", t.noteCrowded(put))
+}
+
+// noteCrowded notes which of these entries stand under more than one folder or
+// name, so that nobody has to look for them among all.
+func (t *CacheTx) noteCrowded(entries [][macSize]byte) error {
+	for _, size := range []int{128, 16, 1} {
+		query := `INSERT OR IGNORE INTO crowded SELECT ?1, column1 FROM (VALUES ` + strings.TrimSuffix(strings.Repeat("(?), ", size), ", ") + `)
+			WHERE (SELECT count(*) FROM child INDEXED BY child_entry WHERE workspace = ?1 AND entry = column1) > 1`
+		for len(entries) >= size {
+			args := []any{t.workspace[:]}
+			for i := range entries[:size] {
+				args = append(args, entries[i][:])
+			}
+			if err := t.tx.exec(query, args...); err != nil {
+				return err
+			}
+			entries = entries[size:]
 		}
 	}
 	return nil
@@ -140,20 +163,44 @@ func (c *Cache) Places(ctx context.Context, w id.Workspace, entry id.Entry) (pla
 	return places, err
 }
 
-// Crowded returns the entries that stand under more than one folder or name.
-// It reads an index over all children, without opening them.
-func (c *Cache) Crowded(ctx context.Context, w id.Workspace) (crowded []id.Entry, err error) {
+// Crowded returns the entries that stand under more than one folder or name, and
+// whether some were noted that do not any more; see [CacheTx.Uncrowd]. It looks at
+// those that were noted, not at the workspace.
+func (c *Cache) Crowded(ctx context.Context, w id.Workspace) (crowded []id.Entry, stale bool, err error) {
 	err = c.use(ctx, func(db *database) error {
-		found, err := reader{db, db, w}.find(`SELECT folder, name, value FROM child WHERE workspace = ?1 AND entry IN
-			(SELECT entry FROM child WHERE workspace = ?1 GROUP BY entry HAVING count(*) > 1)`, w[:])
+		found, err := reader{db, db, w}.find(`SELECT folder, name, value FROM crowded CROSS JOIN child INDEXED BY child_entry USING (workspace, entry)
+			WHERE workspace = ?`, w[:])
+		times := map[id.Entry]int{}
 		for _, child := range found {
-			if !slices.Contains(crowded, child.Entry) {
+			if times[child.Entry]++; times[child.Entry] == 2 {
 				crowded = append(crowded, child.Entry)
 			}
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		noted, err := number(db, "SELECT count(*) FROM crowded WHERE workspace = ?", w[:])
+		stale = noted > uint64(len(crowded))
+		return db.fail("read children", err)
 	})
-	return crowded, err
+	return crowded, stale, err
+}
+
+// Uncrowd forgets the notes of entries that stand under one name or none by now.
+func (t *CacheTx) Uncrowd() error {
+	return t.db.fail("write children", t.tx.exec(`DELETE FROM crowded WHERE workspace = ?1
+		AND (SELECT count(*) FROM child INDEXED BY child_entry WHERE workspace = ?1 AND child.entry = crowded.entry) < 2`, t.workspace[:]))
+}
+
+// More reports whether the cache knows more than so many versions of entries. It
+// reads no more than that.
+func (c *Cache) More(ctx context.Context, w id.Workspace, than int) (more bool, err error) {
+	err = c.use(ctx, func(db *database) error {
+		err := each(db, func(*sql.Rows) error { more = true; return nil },
+			"SELECT 1 FROM entry WHERE workspace = ? AND entry > x'' LIMIT 1 OFFSET ?", w[:], than)
+		return db.fail("count versions", err)
+	})
+	return more, err
 }
 
 // Child is [Cache.Child] with what the update has written.

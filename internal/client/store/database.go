@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"modernc.org/sqlite"
@@ -25,9 +26,6 @@ import (
 	"parsec/internal/format/canon"
 )
 
-// layout is the version of both schemas.
-const layout = 1
-
 // connections bounds the readers of one database beside its one writer.
 const connections = 4
 
@@ -38,6 +36,8 @@ const tableHeader table = "header"
 type settings struct {
 	path   string
 	schema string
+	// layout is the version of the schema and of what is in its values.
+	layout int
 	tables []table
 	// synchronous is FULL where an update must be durable when it returns, and
 	// NORMAL where a crash of the machine may take the newest ones.
@@ -61,7 +61,11 @@ type database struct {
 	statements sync.Map
 	// writing is held by the one update at a time.
 	writing sync.Mutex
+	work    work
 }
+
+// work counts what a database is asked for.
+type work struct{ statements, rows atomic.Uint64 }
 
 // createDatabase makes the database in a file that is not there or is empty.
 func createDatabase(ctx context.Context, s settings, device id.Device, key secret.Key) (*database, error) {
@@ -91,7 +95,7 @@ func (d *database) fill(ctx context.Context, device id.Device, key secret.Key) e
 	}
 	proof := d.vault.seal(tableHeader, nil, device[:])
 	return d.update(ctx, func(t *tx) error {
-		if _, err := t.sql.Exec(fmt.Sprintf("%s; PRAGMA user_version = %d", d.schema, layout)); err != nil {
+		if _, err := t.sql.Exec(fmt.Sprintf("%s; PRAGMA user_version = %d", d.schema, d.layout)); err != nil {
 			return err
 		}
 		return t.exec("INSERT INTO header (salt, proof) VALUES (?, ?)", salt, proof)
@@ -121,10 +125,10 @@ func (d *database) unlock(ctx context.Context, device id.Device, key secret.Key)
 	if err := d.sql.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 		return err
 	}
-	if version > layout {
+	if version > d.layout {
 		return fault.Errorf(fault.Upgrade, "it was written by a newer version of this program")
 	}
-	if version < layout {
+	if version < d.layout {
 		return fmt.Errorf("its tables: %w", errLost)
 	}
 	var salt, proof []byte
@@ -183,6 +187,7 @@ func (d *database) close() error {
 
 // prepare returns the prepared form of a query outside an update.
 func (d *database) prepare(query string) (*sql.Stmt, error) {
+	d.work.statements.Add(1)
 	if s, ok := d.statements.Load(query); ok {
 		return s.(*sql.Stmt), nil
 	}
@@ -211,6 +216,7 @@ func (t *tx) prepare(query string) (*sql.Stmt, error) {
 	if t.failed != nil {
 		return nil, t.failed
 	}
+	t.db.work.statements.Add(1)
 	if s, ok := t.statements[query]; ok {
 		return s, nil
 	}
@@ -269,7 +275,12 @@ type querier interface {
 	prepare(query string) (*sql.Stmt, error)
 	// note is told every failure of what was prepared, and returns it.
 	note(err error) error
+	// did counts what was asked for.
+	did() *work
 }
+
+func (d *database) did() *work { return &d.work }
+func (t *tx) did() *work       { return &t.db.work }
 
 // note does nothing: outside an update nothing follows from a failure.
 func (d *database) note(err error) error { return err }
@@ -286,6 +297,7 @@ func each(q querier, visit func(*sql.Rows) error, query string, args ...any) (er
 	}
 	defer func() { err = q.note(errors.Join(err, rows.Close())) }()
 	for rows.Next() {
+		q.did().rows.Add(1)
 		if err := visit(rows); err != nil {
 			return err
 		}

@@ -43,6 +43,7 @@ func stateSettings(dir string) settings {
 	return settings{
 		path:   filepath.Join(dir, stateFile),
 		schema: stateSchema,
+		layout: 1,
 		tables: []table{
 			tableHeader, tableHeads, tableRecords, tableSingles, tableOpenings,
 			tableWorkspaces, tableKeys, tableOutbox, tableProgress,

@@ -120,6 +120,18 @@ func (s *Store) reconcile(ctx context.Context) error {
 	return nil
 }
 
+// Work returns how many statements both databases have run since the store was
+// opened, or the cache was reset, and how many rows they gave.
+func (s *Store) Work() (statements, rows uint64) {
+	s.Cache.replacing.RLock()
+	defer s.Cache.replacing.RUnlock()
+	for _, d := range []*database{s.State.db, s.Cache.db} {
+		statements += d.work.statements.Load()
+		rows += d.work.rows.Load()
+	}
+	return statements, rows
+}
+
 // Close closes both databases. A cache that was found damaged is removed.
 func (s *Store) Close() error {
 	return errors.Join(s.Cache.close(), s.State.db.close())

@@ -382,6 +382,10 @@ func TestNoLookupInTheCacheReadsAWholeWorkspace(t *testing.T) {
 	must(s.Cache.Newest(ctx, w, []id.Entry{e}))(t)
 	must(s.Cache.Chains(ctx, w, make([]id.Entry, 1)))(t)
 	must(s.Cache.Places(ctx, w, e))(t)
+	must(s.Cache.More(ctx, w, 5))(t)
+	if _, _, err := s.Cache.Crowded(ctx, w); err != nil {
+		t.Fatal(err)
+	}
 	collect(t, s.Cache.Entries(ctx, w))
 	collect(t, s.Cache.Children(ctx, w, e, ""))
 	if _, _, err := s.Cache.Child(ctx, w, e, "name"); err != nil {
@@ -391,18 +395,69 @@ func TestNoLookupInTheCacheReadsAWholeWorkspace(t *testing.T) {
 		t.Fatal(err)
 	}
 	plans := must(s.Cache.Plans(ctx))(t)
-	if len(plans) < 8 {
-		t.Errorf("%d queries, want at least 8", len(plans))
+	if len(plans) < 11 {
+		t.Errorf("%d queries, want at least 11", len(plans))
 	}
 	for query, steps := range plans {
 		if strings.Contains(query, "FROM mark") { // of which each workspace has one row
 			continue
 		}
 		for _, step := range steps {
+			if strings.Contains(step, "SEARCH crowded") || strings.Contains(query, "count(*) FROM crowded") { // of which hardly any workspace has rows
+				continue
+			}
 			if strings.HasSuffix(step, "(workspace=?)") || strings.HasPrefix(step, "SCAN") && step != "SCAN CONSTANT ROW" && step != "SCAN wanted" {
 				t.Errorf("%s\nreads a whole workspace: %s", query, step)
 			}
 		}
+	}
+}
+
+func TestEntriesWithTwoNamesAreFoundWithoutALookAtTheOthers(t *testing.T) {
+	ctx := t.Context()
+	s := newStore(t)
+	w, other := id.New[id.Workspace](), id.New[id.Workspace]()
+	a, b, twice, moved := id.New[id.Entry](), id.New[id.Entry](), id.New[id.Entry](), id.New[id.Entry]()
+	var many []store.Child
+	for i := range 300 {
+		many = append(many, store.Child{Folder: a, Name: fmt.Sprint(i), Entry: id.New[id.Entry](), Kind: manifest.File})
+	}
+	many = append(many, store.Child{a, "twice", twice, manifest.File}, store.Child{a, "moved", moved, manifest.File})
+	cache(t, s, w, func(tx *store.CacheTx) error { return tx.PutChildren(many...) })
+	cache(t, s, other, func(tx *store.CacheTx) error { return tx.PutChildren(many[0]) }) // another workspace's names are its own
+	check := func(stale bool, want ...id.Entry) {
+		t.Helper()
+		got, left, err := s.Cache.Crowded(ctx, w)
+		if err != nil || !slices.Equal(got, want) || left != stale {
+			t.Errorf("%v have two names, more were noted: %v, %v; want %v, %v", got, left, err, want, stale)
+		}
+	}
+	check(false)
+	cache(t, s, w, func(tx *store.CacheTx) error {
+		return tx.PutChildren(store.Child{b, "twice", twice, manifest.File}, store.Child{b, "moved", moved, manifest.File})
+	})
+	cache(t, s, w, func(tx *store.CacheTx) error { return tx.RemoveChildren(a, "moved") })
+	check(true, twice)
+	cache(t, s, w, (*store.CacheTx).Uncrowd)
+	check(false, twice)
+	cache(t, s, w, func(tx *store.CacheTx) error { return tx.ClearFolder(b) })
+	cache(t, s, w, (*store.CacheTx).Uncrowd)
+	check(false)
+}
+
+func TestTheCacheKnowsWhetherItHasMoreThanSoMany(t *testing.T) {
+	ctx := t.Context()
+	s := newStore(t)
+	w := id.New[id.Workspace]()
+	for n := range 3 {
+		for than := range 5 {
+			if more := must(s.Cache.More(ctx, w, than))(t); more != (n > than) {
+				t.Errorf("more than %d of %d: %v", than, n, more)
+			}
+		}
+		cache(t, s, w, func(tx *store.CacheTx) error {
+			return tx.PutVersions(store.Version{Entry: id.New[id.Entry](), Number: 1, Base: 1})
+		})
 	}
 }
 

@@ -51,6 +51,7 @@ type Device struct {
 	files   *filesystem.Device
 	ignored *ignore.List
 	usage   usage
+	stirred pulse
 
 	// opening is held by who opens a workspace.
 	opening sync.Mutex
@@ -69,6 +70,7 @@ func OpenDevice(ctx context.Context, s *session.Session, cfg DeviceConfig) (*Dev
 		return nil, err
 	}
 	d := &Device{session: s, cfg: cfg, cache: cache, open: map[id.Workspace]*Syncer{}}
+	d.cfg.Stirred = d.stirred.beat
 	d.usage = usage{own: cfg.Files.Space, wanted: make(chan struct{}, 1)}
 	d.cfg.Files.Space = d.usage.space
 	d.files = filesystem.New(d.shown, d.cfg.Files)
@@ -95,6 +97,8 @@ func (d *Device) take(ctx context.Context, w *workspace.Workspace) (*Syncer, err
 		return s, nil
 	}
 	t := mirror.New(w)
+	orDefault(&d.cfg.Eager, t.Eager)
+	t.Eager = d.cfg.Eager
 	store := content.Store{Server: d.session.Server(), Cache: d.cache}
 	reader := content.New(w.Place(), store, d.cfg.Transfer)
 	own := d.session.Device()
@@ -115,6 +119,7 @@ func (d *Device) take(ctx context.Context, w *workspace.Workspace) (*Syncer, err
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.open[w.ID()] = s
+	d.stirred.beat()
 	if d.start != nil {
 		d.start(s)
 	}
@@ -223,6 +228,26 @@ func (d *Device) Find(name string) (*Syncer, error) {
 	}
 	return nil, fault.WithHint(fault.Errorf(fault.Conflict, "%d workspaces are called %q", len(found), name), "use the id that `parsec workspace list` shows")
 }
+
+// Choose returns the workspaces with the names or ids, or all where none is named.
+func (d *Device) Choose(names []string) ([]*Syncer, error) {
+	if len(names) == 0 {
+		return d.Workspaces(), nil
+	}
+	var all []*Syncer
+	for _, name := range names {
+		s, err := d.Find(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// Stirred returns what is closed when any workspace may stand otherwise than before
+// the call.
+func (d *Device) Stirred() <-chan struct{} { return d.stirred.wait() }
 
 // Discover opens the workspaces that the server says are shared with the user.
 func (d *Device) Discover(ctx context.Context) error {

@@ -54,6 +54,8 @@ type Status struct {
 	Problems           []Problem
 	// Since is when the state began.
 	Since time.Time
+	// Complete says that the whole tree is on this device.
+	Complete bool
 }
 
 // Problem is an entry that does not go with the others.

@@ -45,6 +45,12 @@ type Config struct {
 	// Idle is how long nothing may happen before it is looked whether something
 	// is due; 1 h.
 	Idle time.Duration
+	// Eager is how many entries a workspace may have that is fetched as a whole when
+	// it is first used; see [mirror.Mirror].
+	Eager int
+	// Stirred is told that what [Syncer.Status] says may have changed. It does not
+	// wait; nil for nobody.
+	Stirred func()
 }
 
 func (c Config) withDefaults() Config {
@@ -54,6 +60,9 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.FirstPause, time.Second)
 	orDefault(&c.MostPause, 5*time.Minute)
 	orDefault(&c.Idle, time.Hour)
+	if c.Stirred == nil {
+		c.Stirred = func() {}
+	}
 	return c
 }
 
@@ -169,8 +178,11 @@ func (s *Syncer) Run(ctx context.Context) error {
 type scope int
 
 const (
+	// theRest: a part of a very large tree that nobody has asked for, and what is to
+	// be pushed before.
+	theRest scope = iota
 	// theWork: only what is to be pushed.
-	theWork scope = iota
+	theWork
 	// theLog: also what the server has of the workspace.
 	theLog
 	// everything: also what it has of the organization.
@@ -187,6 +199,9 @@ func (s *Syncer) wait(ctx context.Context, failures int) scope {
 		} else if at, ok := s.over.NextSettled(); ok {
 			pause, then = max(0, at.Sub(s.over.Now())), theWork
 		}
+		if failures == 0 && s.editor.Partial() {
+			pause, then = 0, theRest
+		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
@@ -199,6 +214,7 @@ func (s *Syncer) wait(ctx context.Context, failures int) scope {
 			return theLog
 		case <-changed: // it may settle later, or earlier, than was waited for
 			timer.Stop()
+			s.cfg.Stirred()
 		}
 	}
 }
@@ -234,9 +250,16 @@ func (s *Syncer) cycle(ctx context.Context, what scope) error {
 	if err == nil {
 		err = s.tidy(ctx)
 	}
+	if err == nil && what == theRest {
+		_, err = s.editor.FetchMore(ctx, restAtOnce)
+	}
 	s.note(err)
 	return err
 }
+
+// restAtOnce is how many messages of the rest of a very large tree are fetched
+// before it is looked whether there is something else to do.
+const restAtOnce = 8
 
 // spare is how much a journal may hold of which nothing is needed before it is
 // made smaller: to do so costs a few syncs.
@@ -259,7 +282,7 @@ func (s *Syncer) Finish(ctx context.Context) error {
 		}
 		at, waits := s.over.NextSettled()
 		if !waits {
-			return s.unfinished()
+			return s.complete(ctx)
 		}
 		pause := at.Sub(s.over.Now())
 		if pause > patience {
@@ -273,6 +296,16 @@ func (s *Syncer) Finish(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// complete fetches what is not here of the tree, and returns why work is left, nil
+// if none is.
+func (s *Syncer) complete(ctx context.Context) error {
+	if err := s.editor.Finish(ctx); err != nil {
+		return fmt.Errorf("sync workspace %q: %w", s.ws.Name(), err)
+	}
+	s.cfg.Stirred()
+	return s.unfinished()
 }
 
 // patience is how long [Syncer.Finish] waits for work to settle: longer than a
@@ -301,6 +334,7 @@ func (s *Syncer) note(err error) {
 	case pending > 0:
 		state = Pending
 	}
+	defer s.cfg.Stirred()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err = err; s.state != state {
@@ -513,6 +547,7 @@ func (s *Syncer) commit(ctx context.Context, b *overlay.Batch) error {
 		return err
 	}
 	s.count(plan.Notes)
+	s.cfg.Stirred()
 	if err := s.Refresh(ctx); err != nil {
 		return err
 	}
@@ -532,7 +567,7 @@ func (s *Syncer) count(notes []merge.Note) {
 
 // Status returns how the workspace stands.
 func (s *Syncer) Status(ctx context.Context) Status {
-	st := Status{ID: s.ws.ID(), Name: s.ws.Name(), Pending: s.over.Pending()}
+	st := Status{ID: s.ws.ID(), Name: s.ws.Name(), Pending: s.over.Pending(), Complete: !s.ws.Behind() && !s.editor.Partial()}
 	for _, p := range s.over.Problems() {
 		st.Problems = append(st.Problems, Problem{Path: s.pathOf(ctx, p.Place), Reason: p.Err.Error()})
 	}

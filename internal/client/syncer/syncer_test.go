@@ -29,6 +29,8 @@ type desk struct {
 	*clienttest.Person
 	t   testing.TB
 	all *syncer.Device
+	// eager is how large a workspace may be that is fetched as a whole; 0 for the default.
+	eager int
 }
 
 // sit opens what a person's device has.
@@ -44,7 +46,7 @@ func (d *desk) open() {
 	d.t.Helper()
 	all, err := syncer.OpenDevice(d.t.Context(), d.Session, syncer.DeviceConfig{
 		Folder: d.Held.Folder(),
-		Config: syncer.Config{FirstPause: 10 * time.Millisecond, MostPause: 50 * time.Millisecond},
+		Config: syncer.Config{FirstPause: 10 * time.Millisecond, MostPause: 50 * time.Millisecond, Eager: d.eager},
 	})
 	d.ok(err)
 	d.all = all

@@ -209,6 +209,7 @@ func TestChangesThatCannotBeAreRefused(t *testing.T) {
 	for name, changes := range map[string][]manifest.Child{
 		"two of one name": {child("a", 1), {Name: "a"}},
 		"a bad name":      {child("..", 1)},
+		"one of no kind":  {{Name: "a", Entry: child("a", 1).Entry}},
 	} {
 		if _, err := tree.Write(t.Context(), tree.Shape{}, changes, nil, newPages()); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%s: got %v", name, err)

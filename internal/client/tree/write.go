@@ -105,6 +105,9 @@ func inOrder(changes []manifest.Child) ([]manifest.Child, error) {
 		if err := manifest.CheckName(c.Name); err != nil {
 			return nil, fault.Errorf(fault.Invalid, "write folder: %w", err)
 		}
+		if !c.Removed() && c.Kind == 0 { // what nobody could read is not signed
+			return nil, fault.Errorf(fault.Invalid, "write folder: what is under one of its names is of no kind")
+		}
 		if i > 0 && changes[i-1].Name == c.Name {
 			return nil, fault.Errorf(fault.Invalid, "write folder: two changes of one name")
 		}
