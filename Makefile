@@ -91,6 +91,7 @@ generate: ## the API's code from proto/; builds buf, which takes minutes once
 	$(GO) build -modfile=tools/go.mod -o bin/tools/ github.com/bufbuild/buf/cmd/buf \
 		google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/v2/cmd/protoc-gen-connect-go
 	cd proto && PATH="$(CURDIR)/bin/tools:$$PATH" buf lint && PATH="$(CURDIR)/bin/tools:$$PATH" buf generate
+	$(TOOL) gofumpt -w $$(find internal/api -name '*.go')
 
 generate-check: generate ## fails if the generated code is not that of proto/
 	git diff --exit-code -- internal/api

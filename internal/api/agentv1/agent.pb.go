@@ -11,11 +11,12 @@
 package agentv1
 
 import (
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -204,6 +205,553 @@ func (*StopResponse) Descriptor() ([]byte, []int) {
 	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{3}
 }
 
+// How a workspace stands.
+type Workspace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 bytes.
+	Workspace []byte `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Name      string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// In a word; `parsec status --help` has them all.
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// Why it is not synced, and what to do about it; empty if it is.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Hint   string `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`
+	// When the state began, in nanoseconds since 1970.
+	Since int64 `protobuf:"varint,6,opt,name=since,proto3" json:"since,omitempty"`
+	// How many changes are not committed.
+	Pending uint32 `protobuf:"varint,7,opt,name=pending,proto3" json:"pending,omitempty"`
+	// How many copies were made because others had changed the same, since the
+	// process began.
+	Conflicts uint32 `protobuf:"varint,8,opt,name=conflicts,proto3" json:"conflicts,omitempty"`
+	// Entries that do not go with the others; the first 1,000.
+	Problems []*Problem `protobuf:"bytes,9,rep,name=problems,proto3" json:"problems,omitempty"`
+	// How many more problems there are.
+	MoreProblems uint32 `protobuf:"varint,10,opt,name=more_problems,json=moreProblems,proto3" json:"more_problems,omitempty"`
+	// Whether the whole tree is on this device. Of a very large workspace it comes
+	// little by little, and what is asked for comes first.
+	Complete      bool `protobuf:"varint,11,opt,name=complete,proto3" json:"complete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Workspace) Reset() {
+	*x = Workspace{}
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Workspace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Workspace) ProtoMessage() {}
+
+func (x *Workspace) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Workspace.ProtoReflect.Descriptor instead.
+func (*Workspace) Descriptor() ([]byte, []int) {
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Workspace) GetWorkspace() []byte {
+	if x != nil {
+		return x.Workspace
+	}
+	return nil
+}
+
+func (x *Workspace) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Workspace) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Workspace) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Workspace) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+func (x *Workspace) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Workspace) GetPending() uint32 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
+func (x *Workspace) GetConflicts() uint32 {
+	if x != nil {
+		return x.Conflicts
+	}
+	return 0
+}
+
+func (x *Workspace) GetProblems() []*Problem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *Workspace) GetMoreProblems() uint32 {
+	if x != nil {
+		return x.MoreProblems
+	}
+	return 0
+}
+
+func (x *Workspace) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+type Problem struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Problem) Reset() {
+	*x = Problem{}
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Problem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Problem) ProtoMessage() {}
+
+func (x *Problem) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Problem.ProtoReflect.Descriptor instead.
+func (*Problem) Descriptor() ([]byte, []int) {
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Problem) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Problem) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type StatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusRequest) Reset() {
+	*x = StatusRequest{}
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusRequest) ProtoMessage() {}
+
+func (x *StatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
+func (*StatusRequest) Descriptor() ([]byte, []int) {
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{6}
+}
+
+type StatusResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By name.
+	Workspaces []*Workspace `protobuf:"bytes,1,rep,name=workspaces,proto3" json:"workspaces,omitempty"`
+	// The server was asked, and cannot be reached.
+	Offline       bool `protobuf:"varint,2,opt,name=offline,proto3" json:"offline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusResponse) Reset() {
+	*x = StatusResponse{}
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusResponse) ProtoMessage() {}
+
+func (x *StatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
+func (*StatusResponse) Descriptor() ([]byte, []int) {
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StatusResponse) GetWorkspaces() []*Workspace {
+	if x != nil {
+		return x.Workspaces
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetOffline() bool {
+	if x != nil {
+		return x.Offline
+	}
+	return false
+}
+
+type SyncRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names or ids; none for all workspaces.
+	Workspaces []string `protobuf:"bytes,1,rep,name=workspaces,proto3" json:"workspaces,omitempty"`
+	// Whether to go on until nothing is left to do.
+	Wait          bool `protobuf:"varint,2,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncRequest) Reset() {
+	*x = SyncRequest{}
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncRequest) ProtoMessage() {}
+
+func (x *SyncRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
+func (*SyncRequest) Descriptor() ([]byte, []int) {
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SyncRequest) GetWorkspaces() []string {
+	if x != nil {
+		return x.Workspaces
+	}
+	return nil
+}
+
+func (x *SyncRequest) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
+type SyncResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How the workspaces that were synced stand.
+	Workspaces []*Workspace `protobuf:"bytes,1,rep,name=workspaces,proto3" json:"workspaces,omitempty"`
+	// Why not all of it went, for the first workspace of which that is so.
+	Failed        *Failure `protobuf:"bytes,2,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncResponse) Reset() {
+	*x = SyncResponse{}
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncResponse) ProtoMessage() {}
+
+func (x *SyncResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
+func (*SyncResponse) Descriptor() ([]byte, []int) {
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SyncResponse) GetWorkspaces() []*Workspace {
+	if x != nil {
+		return x.Workspaces
+	}
+	return nil
+}
+
+func (x *SyncResponse) GetFailed() *Failure {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
+type WatchRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{10}
+}
+
+type WatchResponse struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Workspaces []*Workspace           `protobuf:"bytes,1,rep,name=workspaces,proto3" json:"workspaces,omitempty"`
+	// Those that are not there any more, 16 bytes each.
+	Gone          [][]byte `protobuf:"bytes,2,rep,name=gone,proto3" json:"gone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *WatchResponse) GetWorkspaces() []*Workspace {
+	if x != nil {
+		return x.Workspaces
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetGone() [][]byte {
+	if x != nil {
+		return x.Gone
+	}
+	return nil
+}
+
+// What a failure is, beside its message; the detail of every error.
+type Failure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What callers decide on, such as "unreachable"; docs/api.md has them all.
+	Kind    string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// What a person can do about it.
+	Hint string `protobuf:"bytes,3,opt,name=hint,proto3" json:"hint,omitempty"`
+	// The promise that the server broke; only where the kind is "integrity".
+	Promise       string `protobuf:"bytes,4,opt,name=promise,proto3" json:"promise,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Failure) Reset() {
+	*x = Failure{}
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Failure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Failure) ProtoMessage() {}
+
+func (x *Failure) ProtoReflect() protoreflect.Message {
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Failure.ProtoReflect.Descriptor instead.
+func (*Failure) Descriptor() ([]byte, []int) {
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Failure) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Failure) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Failure) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+func (x *Failure) GetPromise() string {
+	if x != nil {
+		return x.Promise
+	}
+	return ""
+}
+
 // A command line to be run as if the process that sends it ran it.
 type Command struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -220,7 +768,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_parsec_agent_v1_agent_proto_msgTypes[4]
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -232,7 +780,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_agent_v1_agent_proto_msgTypes[4]
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -245,7 +793,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{4}
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Command) GetArguments() []string {
@@ -290,7 +838,7 @@ type FromHolder struct {
 
 func (x *FromHolder) Reset() {
 	*x = FromHolder{}
-	mi := &file_parsec_agent_v1_agent_proto_msgTypes[5]
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -302,7 +850,7 @@ func (x *FromHolder) String() string {
 func (*FromHolder) ProtoMessage() {}
 
 func (x *FromHolder) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_agent_v1_agent_proto_msgTypes[5]
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -315,7 +863,7 @@ func (x *FromHolder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromHolder.ProtoReflect.Descriptor instead.
 func (*FromHolder) Descriptor() ([]byte, []int) {
-	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{5}
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FromHolder) GetWhat() isFromHolder_What {
@@ -371,7 +919,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_parsec_agent_v1_agent_proto_msgTypes[6]
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -383,7 +931,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_agent_v1_agent_proto_msgTypes[6]
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -396,7 +944,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{6}
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Question) GetPrompt() string {
@@ -427,7 +975,7 @@ type ToHolder struct {
 
 func (x *ToHolder) Reset() {
 	*x = ToHolder{}
-	mi := &file_parsec_agent_v1_agent_proto_msgTypes[7]
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +987,7 @@ func (x *ToHolder) String() string {
 func (*ToHolder) ProtoMessage() {}
 
 func (x *ToHolder) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_agent_v1_agent_proto_msgTypes[7]
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +1000,7 @@ func (x *ToHolder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToHolder.ProtoReflect.Descriptor instead.
 func (*ToHolder) Descriptor() ([]byte, []int) {
-	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{7}
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ToHolder) GetWhat() isToHolder_What {
@@ -508,7 +1056,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_parsec_agent_v1_agent_proto_msgTypes[8]
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +1068,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_parsec_agent_v1_agent_proto_msgTypes[8]
+	mi := &file_parsec_agent_v1_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +1081,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{8}
+	return file_parsec_agent_v1_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Answer) GetLine() []byte {
@@ -562,7 +1110,50 @@ const file_parsec_agent_v1_agent_proto_rawDesc = "" +
 	"\x05since\x18\x03 \x01(\x03R\x05since\x12\x14\n" +
 	"\x05stays\x18\x04 \x01(\bR\x05stays\"\r\n" +
 	"\vStopRequest\"\x0e\n" +
-	"\fStopResponse\"\xf4\x01\n" +
+	"\fStopResponse\"\xc4\x02\n" +
+	"\tWorkspace\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\fR\tworkspace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\x12\x14\n" +
+	"\x05since\x18\x06 \x01(\x03R\x05since\x12\x18\n" +
+	"\apending\x18\a \x01(\rR\apending\x12\x1c\n" +
+	"\tconflicts\x18\b \x01(\rR\tconflicts\x124\n" +
+	"\bproblems\x18\t \x03(\v2\x18.parsec.agent.v1.ProblemR\bproblems\x12#\n" +
+	"\rmore_problems\x18\n" +
+	" \x01(\rR\fmoreProblems\x12\x1a\n" +
+	"\bcomplete\x18\v \x01(\bR\bcomplete\"5\n" +
+	"\aProblem\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x0f\n" +
+	"\rStatusRequest\"f\n" +
+	"\x0eStatusResponse\x12:\n" +
+	"\n" +
+	"workspaces\x18\x01 \x03(\v2\x1a.parsec.agent.v1.WorkspaceR\n" +
+	"workspaces\x12\x18\n" +
+	"\aoffline\x18\x02 \x01(\bR\aoffline\"A\n" +
+	"\vSyncRequest\x12\x1e\n" +
+	"\n" +
+	"workspaces\x18\x01 \x03(\tR\n" +
+	"workspaces\x12\x12\n" +
+	"\x04wait\x18\x02 \x01(\bR\x04wait\"|\n" +
+	"\fSyncResponse\x12:\n" +
+	"\n" +
+	"workspaces\x18\x01 \x03(\v2\x1a.parsec.agent.v1.WorkspaceR\n" +
+	"workspaces\x120\n" +
+	"\x06failed\x18\x02 \x01(\v2\x18.parsec.agent.v1.FailureR\x06failed\"\x0e\n" +
+	"\fWatchRequest\"_\n" +
+	"\rWatchResponse\x12:\n" +
+	"\n" +
+	"workspaces\x18\x01 \x03(\v2\x1a.parsec.agent.v1.WorkspaceR\n" +
+	"workspaces\x12\x12\n" +
+	"\x04gone\x18\x02 \x03(\fR\x04gone\"e\n" +
+	"\aFailure\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
+	"\x04hint\x18\x03 \x01(\tR\x04hint\x12\x18\n" +
+	"\apromise\x18\x04 \x01(\tR\apromise\"\xf4\x01\n" +
 	"\aCommand\x12\x1c\n" +
 	"\targuments\x18\x01 \x03(\tR\targuments\x12\x1c\n" +
 	"\tdirectory\x18\x02 \x01(\tR\tdirectory\x12K\n" +
@@ -585,10 +1176,13 @@ const file_parsec_agent_v1_agent_proto_rawDesc = "" +
 	"\x04what\"2\n" +
 	"\x06Answer\x12\x12\n" +
 	"\x04line\x18\x01 \x01(\fR\x04line\x12\x14\n" +
-	"\x05ended\x18\x02 \x01(\bR\x05ended2\x9b\x01\n" +
+	"\x05ended\x18\x02 \x01(\bR\x05ended2\xf5\x02\n" +
 	"\fAgentService\x12F\n" +
 	"\x05About\x12\x1d.parsec.agent.v1.AboutRequest\x1a\x1e.parsec.agent.v1.AboutResponse\x12C\n" +
-	"\x04Stop\x12\x1c.parsec.agent.v1.StopRequest\x1a\x1d.parsec.agent.v1.StopResponseB%Z#parsec/internal/api/agentv1;agentv1b\x06proto3"
+	"\x04Stop\x12\x1c.parsec.agent.v1.StopRequest\x1a\x1d.parsec.agent.v1.StopResponse\x12I\n" +
+	"\x06Status\x12\x1e.parsec.agent.v1.StatusRequest\x1a\x1f.parsec.agent.v1.StatusResponse\x12C\n" +
+	"\x04Sync\x12\x1c.parsec.agent.v1.SyncRequest\x1a\x1d.parsec.agent.v1.SyncResponse\x12H\n" +
+	"\x05Watch\x12\x1d.parsec.agent.v1.WatchRequest\x1a\x1e.parsec.agent.v1.WatchResponse0\x01B%Z#parsec/internal/api/agentv1;agentv1b\x06proto3"
 
 var (
 	file_parsec_agent_v1_agent_proto_rawDescOnce sync.Once
@@ -602,32 +1196,55 @@ func file_parsec_agent_v1_agent_proto_rawDescGZIP() []byte {
 	return file_parsec_agent_v1_agent_proto_rawDescData
 }
 
-var file_parsec_agent_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
-var file_parsec_agent_v1_agent_proto_goTypes = []any{
-	(*AboutRequest)(nil),  // 0: parsec.agent.v1.AboutRequest
-	(*AboutResponse)(nil), // 1: parsec.agent.v1.AboutResponse
-	(*StopRequest)(nil),   // 2: parsec.agent.v1.StopRequest
-	(*StopResponse)(nil),  // 3: parsec.agent.v1.StopResponse
-	(*Command)(nil),       // 4: parsec.agent.v1.Command
-	(*FromHolder)(nil),    // 5: parsec.agent.v1.FromHolder
-	(*Question)(nil),      // 6: parsec.agent.v1.Question
-	(*ToHolder)(nil),      // 7: parsec.agent.v1.ToHolder
-	(*Answer)(nil),        // 8: parsec.agent.v1.Answer
-	nil,                   // 9: parsec.agent.v1.Command.EnvironmentEntry
-}
+var (
+	file_parsec_agent_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+	file_parsec_agent_v1_agent_proto_goTypes  = []any{
+		(*AboutRequest)(nil),   // 0: parsec.agent.v1.AboutRequest
+		(*AboutResponse)(nil),  // 1: parsec.agent.v1.AboutResponse
+		(*StopRequest)(nil),    // 2: parsec.agent.v1.StopRequest
+		(*StopResponse)(nil),   // 3: parsec.agent.v1.StopResponse
+		(*Workspace)(nil),      // 4: parsec.agent.v1.Workspace
+		(*Problem)(nil),        // 5: parsec.agent.v1.Problem
+		(*StatusRequest)(nil),  // 6: parsec.agent.v1.StatusRequest
+		(*StatusResponse)(nil), // 7: parsec.agent.v1.StatusResponse
+		(*SyncRequest)(nil),    // 8: parsec.agent.v1.SyncRequest
+		(*SyncResponse)(nil),   // 9: parsec.agent.v1.SyncResponse
+		(*WatchRequest)(nil),   // 10: parsec.agent.v1.WatchRequest
+		(*WatchResponse)(nil),  // 11: parsec.agent.v1.WatchResponse
+		(*Failure)(nil),        // 12: parsec.agent.v1.Failure
+		(*Command)(nil),        // 13: parsec.agent.v1.Command
+		(*FromHolder)(nil),     // 14: parsec.agent.v1.FromHolder
+		(*Question)(nil),       // 15: parsec.agent.v1.Question
+		(*ToHolder)(nil),       // 16: parsec.agent.v1.ToHolder
+		(*Answer)(nil),         // 17: parsec.agent.v1.Answer
+		nil,                    // 18: parsec.agent.v1.Command.EnvironmentEntry
+	}
+)
+
 var file_parsec_agent_v1_agent_proto_depIdxs = []int32{
-	9, // 0: parsec.agent.v1.Command.environment:type_name -> parsec.agent.v1.Command.EnvironmentEntry
-	6, // 1: parsec.agent.v1.FromHolder.question:type_name -> parsec.agent.v1.Question
-	8, // 2: parsec.agent.v1.ToHolder.answer:type_name -> parsec.agent.v1.Answer
-	0, // 3: parsec.agent.v1.AgentService.About:input_type -> parsec.agent.v1.AboutRequest
-	2, // 4: parsec.agent.v1.AgentService.Stop:input_type -> parsec.agent.v1.StopRequest
-	1, // 5: parsec.agent.v1.AgentService.About:output_type -> parsec.agent.v1.AboutResponse
-	3, // 6: parsec.agent.v1.AgentService.Stop:output_type -> parsec.agent.v1.StopResponse
-	5, // [5:7] is the sub-list for method output_type
-	3, // [3:5] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	5,  // 0: parsec.agent.v1.Workspace.problems:type_name -> parsec.agent.v1.Problem
+	4,  // 1: parsec.agent.v1.StatusResponse.workspaces:type_name -> parsec.agent.v1.Workspace
+	4,  // 2: parsec.agent.v1.SyncResponse.workspaces:type_name -> parsec.agent.v1.Workspace
+	12, // 3: parsec.agent.v1.SyncResponse.failed:type_name -> parsec.agent.v1.Failure
+	4,  // 4: parsec.agent.v1.WatchResponse.workspaces:type_name -> parsec.agent.v1.Workspace
+	18, // 5: parsec.agent.v1.Command.environment:type_name -> parsec.agent.v1.Command.EnvironmentEntry
+	15, // 6: parsec.agent.v1.FromHolder.question:type_name -> parsec.agent.v1.Question
+	17, // 7: parsec.agent.v1.ToHolder.answer:type_name -> parsec.agent.v1.Answer
+	0,  // 8: parsec.agent.v1.AgentService.About:input_type -> parsec.agent.v1.AboutRequest
+	2,  // 9: parsec.agent.v1.AgentService.Stop:input_type -> parsec.agent.v1.StopRequest
+	6,  // 10: parsec.agent.v1.AgentService.Status:input_type -> parsec.agent.v1.StatusRequest
+	8,  // 11: parsec.agent.v1.AgentService.Sync:input_type -> parsec.agent.v1.SyncRequest
+	10, // 12: parsec.agent.v1.AgentService.Watch:input_type -> parsec.agent.v1.WatchRequest
+	1,  // 13: parsec.agent.v1.AgentService.About:output_type -> parsec.agent.v1.AboutResponse
+	3,  // 14: parsec.agent.v1.AgentService.Stop:output_type -> parsec.agent.v1.StopResponse
+	7,  // 15: parsec.agent.v1.AgentService.Status:output_type -> parsec.agent.v1.StatusResponse
+	9,  // 16: parsec.agent.v1.AgentService.Sync:output_type -> parsec.agent.v1.SyncResponse
+	11, // 17: parsec.agent.v1.AgentService.Watch:output_type -> parsec.agent.v1.WatchResponse
+	13, // [13:18] is the sub-list for method output_type
+	8,  // [8:13] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_parsec_agent_v1_agent_proto_init() }
@@ -635,11 +1252,11 @@ func file_parsec_agent_v1_agent_proto_init() {
 	if File_parsec_agent_v1_agent_proto != nil {
 		return
 	}
-	file_parsec_agent_v1_agent_proto_msgTypes[5].OneofWrappers = []any{
+	file_parsec_agent_v1_agent_proto_msgTypes[14].OneofWrappers = []any{
 		(*FromHolder_Question)(nil),
 		(*FromHolder_Done)(nil),
 	}
-	file_parsec_agent_v1_agent_proto_msgTypes[7].OneofWrappers = []any{
+	file_parsec_agent_v1_agent_proto_msgTypes[16].OneofWrappers = []any{
 		(*ToHolder_Answer)(nil),
 		(*ToHolder_Cancel)(nil),
 	}
@@ -649,7 +1266,7 @@ func file_parsec_agent_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parsec_agent_v1_agent_proto_rawDesc), len(file_parsec_agent_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

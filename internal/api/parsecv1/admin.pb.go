@@ -12,11 +12,12 @@
 package parsecv1
 
 import (
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -2022,40 +2023,43 @@ func file_parsec_v1_admin_proto_rawDescGZIP() []byte {
 	return file_parsec_v1_admin_proto_rawDescData
 }
 
-var file_parsec_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
-var file_parsec_v1_admin_proto_goTypes = []any{
-	(*CreateOrganizationRequest)(nil),  // 0: parsec.v1.CreateOrganizationRequest
-	(*CreateOrganizationResponse)(nil), // 1: parsec.v1.CreateOrganizationResponse
-	(*Organization)(nil),               // 2: parsec.v1.Organization
-	(*ListOrganizationsRequest)(nil),   // 3: parsec.v1.ListOrganizationsRequest
-	(*ListOrganizationsResponse)(nil),  // 4: parsec.v1.ListOrganizationsResponse
-	(*OrganizationStatsRequest)(nil),   // 5: parsec.v1.OrganizationStatsRequest
-	(*OrganizationStatsResponse)(nil),  // 6: parsec.v1.OrganizationStatsResponse
-	(*SetOrganizationRequest)(nil),     // 7: parsec.v1.SetOrganizationRequest
-	(*SetOrganizationResponse)(nil),    // 8: parsec.v1.SetOrganizationResponse
-	(*DeleteOrganizationRequest)(nil),  // 9: parsec.v1.DeleteOrganizationRequest
-	(*DeleteOrganizationResponse)(nil), // 10: parsec.v1.DeleteOrganizationResponse
-	(*ListUsersRequest)(nil),           // 11: parsec.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),          // 12: parsec.v1.ListUsersResponse
-	(*AdminUser)(nil),                  // 13: parsec.v1.AdminUser
-	(*SetUserRequest)(nil),             // 14: parsec.v1.SetUserRequest
-	(*SetUserResponse)(nil),            // 15: parsec.v1.SetUserResponse
-	(*RotateTokenRequest)(nil),         // 16: parsec.v1.RotateTokenRequest
-	(*RotateTokenResponse)(nil),        // 17: parsec.v1.RotateTokenResponse
-	(*ListStoresRequest)(nil),          // 18: parsec.v1.ListStoresRequest
-	(*ListStoresResponse)(nil),         // 19: parsec.v1.ListStoresResponse
-	(*ObjectStore)(nil),                // 20: parsec.v1.ObjectStore
-	(*StoreJob)(nil),                   // 21: parsec.v1.StoreJob
-	(*ScrubStoresRequest)(nil),         // 22: parsec.v1.ScrubStoresRequest
-	(*ScrubStoresResponse)(nil),        // 23: parsec.v1.ScrubStoresResponse
-	(*AddStoreRequest)(nil),            // 24: parsec.v1.AddStoreRequest
-	(*AddStoreResponse)(nil),           // 25: parsec.v1.AddStoreResponse
-	(*DrainStoreRequest)(nil),          // 26: parsec.v1.DrainStoreRequest
-	(*DrainStoreResponse)(nil),         // 27: parsec.v1.DrainStoreResponse
-	(*ListDeedsRequest)(nil),           // 28: parsec.v1.ListDeedsRequest
-	(*ListDeedsResponse)(nil),          // 29: parsec.v1.ListDeedsResponse
-	(*Deed)(nil),                       // 30: parsec.v1.Deed
-}
+var (
+	file_parsec_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+	file_parsec_v1_admin_proto_goTypes  = []any{
+		(*CreateOrganizationRequest)(nil),  // 0: parsec.v1.CreateOrganizationRequest
+		(*CreateOrganizationResponse)(nil), // 1: parsec.v1.CreateOrganizationResponse
+		(*Organization)(nil),               // 2: parsec.v1.Organization
+		(*ListOrganizationsRequest)(nil),   // 3: parsec.v1.ListOrganizationsRequest
+		(*ListOrganizationsResponse)(nil),  // 4: parsec.v1.ListOrganizationsResponse
+		(*OrganizationStatsRequest)(nil),   // 5: parsec.v1.OrganizationStatsRequest
+		(*OrganizationStatsResponse)(nil),  // 6: parsec.v1.OrganizationStatsResponse
+		(*SetOrganizationRequest)(nil),     // 7: parsec.v1.SetOrganizationRequest
+		(*SetOrganizationResponse)(nil),    // 8: parsec.v1.SetOrganizationResponse
+		(*DeleteOrganizationRequest)(nil),  // 9: parsec.v1.DeleteOrganizationRequest
+		(*DeleteOrganizationResponse)(nil), // 10: parsec.v1.DeleteOrganizationResponse
+		(*ListUsersRequest)(nil),           // 11: parsec.v1.ListUsersRequest
+		(*ListUsersResponse)(nil),          // 12: parsec.v1.ListUsersResponse
+		(*AdminUser)(nil),                  // 13: parsec.v1.AdminUser
+		(*SetUserRequest)(nil),             // 14: parsec.v1.SetUserRequest
+		(*SetUserResponse)(nil),            // 15: parsec.v1.SetUserResponse
+		(*RotateTokenRequest)(nil),         // 16: parsec.v1.RotateTokenRequest
+		(*RotateTokenResponse)(nil),        // 17: parsec.v1.RotateTokenResponse
+		(*ListStoresRequest)(nil),          // 18: parsec.v1.ListStoresRequest
+		(*ListStoresResponse)(nil),         // 19: parsec.v1.ListStoresResponse
+		(*ObjectStore)(nil),                // 20: parsec.v1.ObjectStore
+		(*StoreJob)(nil),                   // 21: parsec.v1.StoreJob
+		(*ScrubStoresRequest)(nil),         // 22: parsec.v1.ScrubStoresRequest
+		(*ScrubStoresResponse)(nil),        // 23: parsec.v1.ScrubStoresResponse
+		(*AddStoreRequest)(nil),            // 24: parsec.v1.AddStoreRequest
+		(*AddStoreResponse)(nil),           // 25: parsec.v1.AddStoreResponse
+		(*DrainStoreRequest)(nil),          // 26: parsec.v1.DrainStoreRequest
+		(*DrainStoreResponse)(nil),         // 27: parsec.v1.DrainStoreResponse
+		(*ListDeedsRequest)(nil),           // 28: parsec.v1.ListDeedsRequest
+		(*ListDeedsResponse)(nil),          // 29: parsec.v1.ListDeedsResponse
+		(*Deed)(nil),                       // 30: parsec.v1.Deed
+	}
+)
+
 var file_parsec_v1_admin_proto_depIdxs = []int32{
 	2,  // 0: parsec.v1.ListOrganizationsResponse.organizations:type_name -> parsec.v1.Organization
 	2,  // 1: parsec.v1.OrganizationStatsResponse.organization:type_name -> parsec.v1.Organization

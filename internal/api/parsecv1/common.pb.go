@@ -13,11 +13,12 @@
 package parsecv1
 
 import (
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -533,17 +534,20 @@ func file_parsec_v1_common_proto_rawDescGZIP() []byte {
 	return file_parsec_v1_common_proto_rawDescData
 }
 
-var file_parsec_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
-var file_parsec_v1_common_proto_goTypes = []any{
-	(*Position)(nil),       // 0: parsec.v1.Position
-	(*Refusal)(nil),        // 1: parsec.v1.Refusal
-	(*Stale)(nil),          // 2: parsec.v1.Stale
-	(*Missing)(nil),        // 3: parsec.v1.Missing
-	(*Chain)(nil),          // 4: parsec.v1.Chain
-	(*SealedManifest)(nil), // 5: parsec.v1.SealedManifest
-	(*SealedGrant)(nil),    // 6: parsec.v1.SealedGrant
-	(*Appended)(nil),       // 7: parsec.v1.Appended
-}
+var (
+	file_parsec_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+	file_parsec_v1_common_proto_goTypes  = []any{
+		(*Position)(nil),       // 0: parsec.v1.Position
+		(*Refusal)(nil),        // 1: parsec.v1.Refusal
+		(*Stale)(nil),          // 2: parsec.v1.Stale
+		(*Missing)(nil),        // 3: parsec.v1.Missing
+		(*Chain)(nil),          // 4: parsec.v1.Chain
+		(*SealedManifest)(nil), // 5: parsec.v1.SealedManifest
+		(*SealedGrant)(nil),    // 6: parsec.v1.SealedGrant
+		(*Appended)(nil),       // 7: parsec.v1.Appended
+	}
+)
+
 var file_parsec_v1_common_proto_depIdxs = []int32{
 	2, // 0: parsec.v1.Refusal.stale:type_name -> parsec.v1.Stale
 	3, // 1: parsec.v1.Refusal.missing:type_name -> parsec.v1.Missing

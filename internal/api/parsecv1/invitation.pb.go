@@ -9,11 +9,12 @@
 package parsecv1
 
 import (
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -600,19 +601,22 @@ func file_parsec_v1_invitation_proto_rawDescGZIP() []byte {
 	return file_parsec_v1_invitation_proto_rawDescData
 }
 
-var file_parsec_v1_invitation_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
-var file_parsec_v1_invitation_proto_goTypes = []any{
-	(*CreateInvitationRequest)(nil),  // 0: parsec.v1.CreateInvitationRequest
-	(*CreateInvitationResponse)(nil), // 1: parsec.v1.CreateInvitationResponse
-	(*ListInvitationsRequest)(nil),   // 2: parsec.v1.ListInvitationsRequest
-	(*ListInvitationsResponse)(nil),  // 3: parsec.v1.ListInvitationsResponse
-	(*CancelInvitationRequest)(nil),  // 4: parsec.v1.CancelInvitationRequest
-	(*CancelInvitationResponse)(nil), // 5: parsec.v1.CancelInvitationResponse
-	(*GetInvitationRequest)(nil),     // 6: parsec.v1.GetInvitationRequest
-	(*GetInvitationResponse)(nil),    // 7: parsec.v1.GetInvitationResponse
-	(*ExchangeRequest)(nil),          // 8: parsec.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),         // 9: parsec.v1.ExchangeResponse
-}
+var (
+	file_parsec_v1_invitation_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+	file_parsec_v1_invitation_proto_goTypes  = []any{
+		(*CreateInvitationRequest)(nil),  // 0: parsec.v1.CreateInvitationRequest
+		(*CreateInvitationResponse)(nil), // 1: parsec.v1.CreateInvitationResponse
+		(*ListInvitationsRequest)(nil),   // 2: parsec.v1.ListInvitationsRequest
+		(*ListInvitationsResponse)(nil),  // 3: parsec.v1.ListInvitationsResponse
+		(*CancelInvitationRequest)(nil),  // 4: parsec.v1.CancelInvitationRequest
+		(*CancelInvitationResponse)(nil), // 5: parsec.v1.CancelInvitationResponse
+		(*GetInvitationRequest)(nil),     // 6: parsec.v1.GetInvitationRequest
+		(*GetInvitationResponse)(nil),    // 7: parsec.v1.GetInvitationResponse
+		(*ExchangeRequest)(nil),          // 8: parsec.v1.ExchangeRequest
+		(*ExchangeResponse)(nil),         // 9: parsec.v1.ExchangeResponse
+	}
+)
+
 var file_parsec_v1_invitation_proto_depIdxs = []int32{
 	0, // 0: parsec.v1.InvitationService.Create:input_type -> parsec.v1.CreateInvitationRequest
 	2, // 1: parsec.v1.InvitationService.List:input_type -> parsec.v1.ListInvitationsRequest

@@ -9,11 +9,12 @@
 package parsecv1
 
 import (
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -1058,31 +1059,34 @@ func file_parsec_v1_organization_proto_rawDescGZIP() []byte {
 	return file_parsec_v1_organization_proto_rawDescData
 }
 
-var file_parsec_v1_organization_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
-var file_parsec_v1_organization_proto_goTypes = []any{
-	(*InfoRequest)(nil),               // 0: parsec.v1.InfoRequest
-	(*InfoResponse)(nil),              // 1: parsec.v1.InfoResponse
-	(*BootstrapRequest)(nil),          // 2: parsec.v1.BootstrapRequest
-	(*GetUsageRequest)(nil),           // 3: parsec.v1.GetUsageRequest
-	(*GetUsageResponse)(nil),          // 4: parsec.v1.GetUsageResponse
-	(*OrganizationPullRequest)(nil),   // 5: parsec.v1.OrganizationPullRequest
-	(*OrganizationPullResponse)(nil),  // 6: parsec.v1.OrganizationPullResponse
-	(*OrganizationAppendRequest)(nil), // 7: parsec.v1.OrganizationAppendRequest
-	(*KeyDelivery)(nil),               // 8: parsec.v1.KeyDelivery
-	(*ListWorkspacesRequest)(nil),     // 9: parsec.v1.ListWorkspacesRequest
-	(*ListWorkspacesResponse)(nil),    // 10: parsec.v1.ListWorkspacesResponse
-	(*WorkspaceHint)(nil),             // 11: parsec.v1.WorkspaceHint
-	(*GetUserManifestRequest)(nil),    // 12: parsec.v1.GetUserManifestRequest
-	(*GetUserManifestResponse)(nil),   // 13: parsec.v1.GetUserManifestResponse
-	(*PutUserManifestRequest)(nil),    // 14: parsec.v1.PutUserManifestRequest
-	(*PutUserManifestResponse)(nil),   // 15: parsec.v1.PutUserManifestResponse
-	(*GetKeyDeliveryRequest)(nil),     // 16: parsec.v1.GetKeyDeliveryRequest
-	(*GetKeyDeliveryResponse)(nil),    // 17: parsec.v1.GetKeyDeliveryResponse
-	(*SubscribeRequest)(nil),          // 18: parsec.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),         // 19: parsec.v1.SubscribeResponse
-	(*Position)(nil),                  // 20: parsec.v1.Position
-	(*Appended)(nil),                  // 21: parsec.v1.Appended
-}
+var (
+	file_parsec_v1_organization_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+	file_parsec_v1_organization_proto_goTypes  = []any{
+		(*InfoRequest)(nil),               // 0: parsec.v1.InfoRequest
+		(*InfoResponse)(nil),              // 1: parsec.v1.InfoResponse
+		(*BootstrapRequest)(nil),          // 2: parsec.v1.BootstrapRequest
+		(*GetUsageRequest)(nil),           // 3: parsec.v1.GetUsageRequest
+		(*GetUsageResponse)(nil),          // 4: parsec.v1.GetUsageResponse
+		(*OrganizationPullRequest)(nil),   // 5: parsec.v1.OrganizationPullRequest
+		(*OrganizationPullResponse)(nil),  // 6: parsec.v1.OrganizationPullResponse
+		(*OrganizationAppendRequest)(nil), // 7: parsec.v1.OrganizationAppendRequest
+		(*KeyDelivery)(nil),               // 8: parsec.v1.KeyDelivery
+		(*ListWorkspacesRequest)(nil),     // 9: parsec.v1.ListWorkspacesRequest
+		(*ListWorkspacesResponse)(nil),    // 10: parsec.v1.ListWorkspacesResponse
+		(*WorkspaceHint)(nil),             // 11: parsec.v1.WorkspaceHint
+		(*GetUserManifestRequest)(nil),    // 12: parsec.v1.GetUserManifestRequest
+		(*GetUserManifestResponse)(nil),   // 13: parsec.v1.GetUserManifestResponse
+		(*PutUserManifestRequest)(nil),    // 14: parsec.v1.PutUserManifestRequest
+		(*PutUserManifestResponse)(nil),   // 15: parsec.v1.PutUserManifestResponse
+		(*GetKeyDeliveryRequest)(nil),     // 16: parsec.v1.GetKeyDeliveryRequest
+		(*GetKeyDeliveryResponse)(nil),    // 17: parsec.v1.GetKeyDeliveryResponse
+		(*SubscribeRequest)(nil),          // 18: parsec.v1.SubscribeRequest
+		(*SubscribeResponse)(nil),         // 19: parsec.v1.SubscribeResponse
+		(*Position)(nil),                  // 20: parsec.v1.Position
+		(*Appended)(nil),                  // 21: parsec.v1.Appended
+	}
+)
+
 var file_parsec_v1_organization_proto_depIdxs = []int32{
 	20, // 0: parsec.v1.OrganizationPullResponse.position:type_name -> parsec.v1.Position
 	8,  // 1: parsec.v1.OrganizationAppendRequest.deliveries:type_name -> parsec.v1.KeyDelivery

@@ -10,11 +10,12 @@
 package parsecv1
 
 import (
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -787,26 +788,29 @@ func file_parsec_v1_workspace_proto_rawDescGZIP() []byte {
 	return file_parsec_v1_workspace_proto_rawDescData
 }
 
-var file_parsec_v1_workspace_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
-var file_parsec_v1_workspace_proto_goTypes = []any{
-	(*WorkspacePullRequest)(nil),   // 0: parsec.v1.WorkspacePullRequest
-	(*WorkspacePullResponse)(nil),  // 1: parsec.v1.WorkspacePullResponse
-	(*WorkspaceAppendRequest)(nil), // 2: parsec.v1.WorkspaceAppendRequest
-	(*CommitRequest)(nil),          // 3: parsec.v1.CommitRequest
-	(*ManifestsRequest)(nil),       // 4: parsec.v1.ManifestsRequest
-	(*ManifestsResponse)(nil),      // 5: parsec.v1.ManifestsResponse
-	(*EntryManifestsRequest)(nil),  // 6: parsec.v1.EntryManifestsRequest
-	(*EntryVersionsRequest)(nil),   // 7: parsec.v1.EntryVersionsRequest
-	(*Span)(nil),                   // 8: parsec.v1.Span
-	(*GrantsRequest)(nil),          // 9: parsec.v1.GrantsRequest
-	(*GrantsResponse)(nil),         // 10: parsec.v1.GrantsResponse
-	(*RegrantRequest)(nil),         // 11: parsec.v1.RegrantRequest
-	(*RegrantResponse)(nil),        // 12: parsec.v1.RegrantResponse
-	(*Position)(nil),               // 13: parsec.v1.Position
-	(*SealedGrant)(nil),            // 14: parsec.v1.SealedGrant
-	(*Chain)(nil),                  // 15: parsec.v1.Chain
-	(*Appended)(nil),               // 16: parsec.v1.Appended
-}
+var (
+	file_parsec_v1_workspace_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+	file_parsec_v1_workspace_proto_goTypes  = []any{
+		(*WorkspacePullRequest)(nil),   // 0: parsec.v1.WorkspacePullRequest
+		(*WorkspacePullResponse)(nil),  // 1: parsec.v1.WorkspacePullResponse
+		(*WorkspaceAppendRequest)(nil), // 2: parsec.v1.WorkspaceAppendRequest
+		(*CommitRequest)(nil),          // 3: parsec.v1.CommitRequest
+		(*ManifestsRequest)(nil),       // 4: parsec.v1.ManifestsRequest
+		(*ManifestsResponse)(nil),      // 5: parsec.v1.ManifestsResponse
+		(*EntryManifestsRequest)(nil),  // 6: parsec.v1.EntryManifestsRequest
+		(*EntryVersionsRequest)(nil),   // 7: parsec.v1.EntryVersionsRequest
+		(*Span)(nil),                   // 8: parsec.v1.Span
+		(*GrantsRequest)(nil),          // 9: parsec.v1.GrantsRequest
+		(*GrantsResponse)(nil),         // 10: parsec.v1.GrantsResponse
+		(*RegrantRequest)(nil),         // 11: parsec.v1.RegrantRequest
+		(*RegrantResponse)(nil),        // 12: parsec.v1.RegrantResponse
+		(*Position)(nil),               // 13: parsec.v1.Position
+		(*SealedGrant)(nil),            // 14: parsec.v1.SealedGrant
+		(*Chain)(nil),                  // 15: parsec.v1.Chain
+		(*Appended)(nil),               // 16: parsec.v1.Appended
+	}
+)
+
 var file_parsec_v1_workspace_proto_depIdxs = []int32{
 	13, // 0: parsec.v1.WorkspacePullResponse.position:type_name -> parsec.v1.Position
 	14, // 1: parsec.v1.WorkspaceAppendRequest.grants:type_name -> parsec.v1.SealedGrant

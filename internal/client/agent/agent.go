@@ -72,6 +72,8 @@ type Agent struct {
 
 	stopping chan struct{} // closed when the agent is told to stop
 	stop     func()
+	ending   chan struct{} // closed when it begins to end: who only watches goes
+	end      func()
 }
 
 // Open opens a device of a home, and serves its socket.
@@ -81,8 +83,9 @@ func Open(ctx context.Context, p session.Place, f device.Found, l device.Lock, c
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{held: held, cfg: cfg, who: p.Holder, cancel: func() {}, stopping: make(chan struct{})}
+	a := &Agent{held: held, cfg: cfg, who: p.Holder, cancel: func() {}, stopping: make(chan struct{}), ending: make(chan struct{})}
 	a.stop = sync.OnceFunc(func() { close(a.stopping) })
+	a.end = sync.OnceFunc(func() { close(a.ending) })
 	if !socket.CanJoin {
 		return a, nil
 	}
@@ -214,6 +217,7 @@ func (a *Agent) Others() int {
 // then lets nobody join any more, and ends the syncing. An agent that was told to
 // stop waits only so long.
 func (a *Agent) Drain() error {
+	a.end()
 	return errors.Join(a.endFaces(), a.drain(), a.endSyncing())
 }
 

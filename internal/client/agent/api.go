@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -14,12 +13,14 @@ import (
 	"parsec/internal/api/agentv1"
 	"parsec/internal/api/agentv1/agentv1connect"
 	"parsec/internal/base/fault"
-	"parsec/internal/client/home"
-	"parsec/internal/client/socket"
 )
 
-// maxRequest is more than any request of the API is long.
-const maxRequest = 4 << 10
+// maxRequest bounds a request: a thousand names of workspaces, most of them short.
+const maxRequest = 64 << 10
+
+// tellTime is how long what was verified may take to be told to the user's other
+// devices at the end of a call.
+const tellTime = 10 * time.Second
 
 // api returns the handler of the agent's API.
 func (a *Agent) api() http.Handler {
@@ -33,19 +34,28 @@ func (a *Agent) api() http.Handler {
 	return mux
 }
 
-// counted counts a call as in flight, and gives its error the code of its kind.
+// counted counts a call as in flight, and gives its error what callers decide on.
 func (a *Agent) counted(next connect.ServerFunc) connect.ServerFunc {
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
 		if !a.server.Begin() {
-			return connect.NewError(connect.CodeUnavailable, "the process is about to end")
+			return refuse(fault.Errorf(fault.Unreachable, "the process is about to end"))
 		}
 		defer a.server.End()
 		err := next(ctx, spec, stream)
 		if _, ok := errors.AsType[*connect.Error](err); ok || err == nil {
 			return err
 		}
-		return connect.NewError(connect.Code(fault.KindOf(err).RPC()), err.Error())
+		return refuse(err)
 	}
+}
+
+// refuse returns an error as the API's.
+func refuse(err error) error {
+	e := connect.NewError(connect.Code(fault.KindOf(err).RPC()), cut(err.Error()))
+	if detail, packing := connectproto.NewErrorDetail(failureOf(err)); packing == nil {
+		e = e.WithDetail(detail)
+	}
+	return e
 }
 
 // service is the agent's API.
@@ -68,60 +78,32 @@ func (s service) Stop(context.Context, *agentv1.StopRequest) (*agentv1.StopRespo
 	return &agentv1.StopResponse{}, nil
 }
 
-// Client speaks the agent's API with the process that holds a device.
-type Client struct {
-	agentv1connect.AgentServiceClient
-	http *http.Client
+// Status implements [agentv1connect.AgentServiceHandler].
+func (s service) Status(ctx context.Context, _ *agentv1.StatusRequest) (*agentv1.StatusResponse, error) {
+	return s.a.Status(ctx)
 }
 
-// Dial returns a client of the process that holds the device of a folder. It
-// connects with the first call.
-func Dial(folder string) *Client {
-	h := socket.Client(folder)
-	return &Client{agentv1connect.NewAgentServiceClient(connect.NewClient(connecthttp.NewTransport(h, "http://agent",
-		connecthttp.WithCodecs(connectproto.NewBinaryCodec()), connecthttp.WithCompressors()))), h}
-}
-
-// Close closes the client's connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-// Holder returns which process holds the device of a folder. It fails with
-// [socket.ErrNobody] where none answers.
-func Holder(ctx context.Context, folder string) (home.Holder, error) {
-	c := Dial(folder)
-	defer c.Close()
-	about, err := c.About(ctx, &agentv1.AboutRequest{})
-	if err != nil {
-		return home.Holder{}, unwrapped(err)
-	}
-	return home.Holder{
-		Command: about.GetCommand(), Process: int(about.GetProcess()), Since: time.Unix(0, about.GetSince()),
-		Serves: true, Stays: about.GetStays(),
-	}, nil
-}
-
-// Stop tells the agent that holds the device of a folder to stop. It returns
-// when the agent has heard it, not when it has ended.
-func Stop(ctx context.Context, folder string) error {
-	c := Dial(folder)
-	defer c.Close()
-	_, err := c.AgentServiceClient.Stop(ctx, &agentv1.StopRequest{})
-	return unwrapped(err)
-}
-
-// unwrapped returns an error of a call with the kind that it had on the other side.
-func unwrapped(err error) error {
-	if errors.Is(err, socket.ErrNobody) {
-		return socket.ErrNobody
-	}
-	e, ok := errors.AsType[*connect.Error](err)
-	if !ok {
-		return err
-	}
-	for _, k := range []fault.Kind{fault.NotFound, fault.Conflict, fault.Denied, fault.Unreachable, fault.Integrity} {
-		if connect.Code(k.RPC()) == e.Code() {
-			return fault.Errorf(k, "%s", e.Message())
+// Sync implements [agentv1connect.AgentServiceHandler]. What was verified is told to
+// the user's other devices, as at the end of a command.
+func (s service) Sync(ctx context.Context, r *agentv1.SyncRequest) (*agentv1.SyncResponse, error) {
+	out, err := s.a.Sync(ctx, r)
+	if !fault.Is(err, fault.Unreachable) {
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+		defer cancel()
+		if told := s.a.Publish(within); err == nil && fault.Is(told, fault.Integrity) {
+			err = told
 		}
 	}
-	return fmt.Errorf("ask the agent: %w", err)
+	if out == nil {
+		return nil, err
+	}
+	if err != nil {
+		out.Failed = failureOf(err)
+	}
+	return out, nil
+}
+
+// Watch implements [agentv1connect.AgentServiceHandler].
+func (s service) Watch(ctx context.Context, _ *agentv1.WatchRequest, to agentv1connect.AgentServiceWatchServerStream) error {
+	return s.a.Watch(ctx, to.Send)
 }

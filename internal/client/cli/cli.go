@@ -15,6 +15,7 @@ import (
 
 	"parsec/internal/client/cli/frame"
 	"parsec/internal/client/cli/people"
+	"parsec/internal/client/cli/standing"
 	"parsec/internal/cmdline"
 )
 
@@ -88,7 +89,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 permission denied,
 	add(groupFiles, r.ls(), r.tree(), r.find(), r.stat(), r.cat(), r.cp(), r.mv(), r.rm(), r.mkdir(), r.log(), r.restore(), r.verify())
 	add(groupShare, people.Workspaces(r.Run)...)
 	add(groupPeople, people.People(r.Run)...)
-	add(groupFiles, r.sync(), r.status(), r.mount(), r.umount(), r.webdav(), r.ignore())
+	add(groupFiles, standing.Commands(r.Run)...)
+	add(groupFiles, r.mount(), r.umount(), r.webdav(), r.ignore())
 	add(groupOther, r.agentCommand())
 	add(groupOther, cmdline.Manuals("parsec", frame.Prefix))
 	add(groupOther, extra...)

@@ -175,7 +175,7 @@ func fetch(ctx context.Context, a *agent.Agent, d *syncer.Device) error {
 	defer cancel()
 	err := errors.Join(a.Held().Sync(within), d.Discover(within))
 	if err == nil {
-		err = eachAtOnce(within, d.Workspaces(), func(ctx context.Context, s *syncer.Syncer) error { return s.Sync(ctx) })
+		err = syncer.Each(within, d.Workspaces(), func(ctx context.Context, s *syncer.Syncer) error { return s.Sync(ctx) })
 	}
 	if fault.Is(err, fault.Integrity) {
 		return err

@@ -9,10 +9,11 @@
 package agentv1connect
 
 import (
-	connect "connectrpc.com/connect/v2"
 	context "context"
-	agentv1 "parsec/internal/api/agentv1"
 	sync "sync"
+
+	connect "connectrpc.com/connect/v2"
+	agentv1 "parsec/internal/api/agentv1"
 )
 
 const (
@@ -32,6 +33,12 @@ const (
 	AgentServiceAboutProcedure = "/parsec.agent.v1.AgentService/About"
 	// AgentServiceStopProcedure is the procedure name of the AgentService's Stop RPC.
 	AgentServiceStopProcedure = "/parsec.agent.v1.AgentService/Stop"
+	// AgentServiceStatusProcedure is the procedure name of the AgentService's Status RPC.
+	AgentServiceStatusProcedure = "/parsec.agent.v1.AgentService/Status"
+	// AgentServiceSyncProcedure is the procedure name of the AgentService's Sync RPC.
+	AgentServiceSyncProcedure = "/parsec.agent.v1.AgentService/Sync"
+	// AgentServiceWatchProcedure is the procedure name of the AgentService's Watch RPC.
+	AgentServiceWatchProcedure = "/parsec.agent.v1.AgentService/Watch"
 )
 
 var (
@@ -49,6 +56,27 @@ var (
 			Procedure:  AgentServiceStopProcedure,
 		}
 	})
+	agentServiceStatusSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     agentv1.File_parsec_agent_v1_agent_proto.Services().ByName("AgentService").Methods().ByName("Status"),
+			Procedure:  AgentServiceStatusProcedure,
+		}
+	})
+	agentServiceSyncSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     agentv1.File_parsec_agent_v1_agent_proto.Services().ByName("AgentService").Methods().ByName("Sync"),
+			Procedure:  AgentServiceSyncProcedure,
+		}
+	})
+	agentServiceWatchSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeServer,
+			Schema:     agentv1.File_parsec_agent_v1_agent_proto.Services().ByName("AgentService").Methods().ByName("Watch"),
+			Procedure:  AgentServiceWatchProcedure,
+		}
+	})
 )
 
 // AgentServiceClient is a client for the parsec.agent.v1.AgentService service.
@@ -58,12 +86,42 @@ type AgentServiceClient interface {
 	// Has the agent finish what is in flight and end. Errors: conflict, where the
 	// process is a command rather than an agent.
 	Stop(context.Context, *agentv1.StopRequest) (*agentv1.StopResponse, error)
+	// Says how the workspaces of the device stand. A process that does not keep them
+	// in sync asks the server before.
+	Status(context.Context, *agentv1.StatusRequest) (*agentv1.StatusResponse, error)
+	// Pushes and pulls now, and returns when that is done. Errors: not found and
+	// conflict, for a workspace that is named; usage, for more than 1,000 of them.
+	Sync(context.Context, *agentv1.SyncRequest) (*agentv1.SyncResponse, error)
+	// Streams how the workspaces stand: first all, then those that stand otherwise
+	// than said before, ten times a second at most. It ends with the agent. Errors:
+	// not found, where the process is a command rather than an agent.
+	Watch(context.Context, *agentv1.WatchRequest) (AgentServiceWatchClientStream, error)
 }
 
 // NewAgentServiceClient constructs a client for the parsec.agent.v1.AgentService service. Multiple
 // service clients may share a single connect.Client.
 func NewAgentServiceClient(client *connect.Client) AgentServiceClient {
 	return &agentServiceClient{client: client}
+}
+
+// AgentServiceWatchClientStream is the client stream for the AgentService's Watch RPC.
+type AgentServiceWatchClientStream struct {
+	stream connect.ClientStream
+}
+
+// Receive returns the next response message from the server.
+func (s AgentServiceWatchClientStream) Receive() (*agentv1.WatchResponse, error) {
+	var res agentv1.WatchResponse
+	if err := s.stream.Receive(&res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+// Close releases the stream's resources. It is idempotent and is typically deferred to clean up a
+// stream abandoned before io.EOF.
+func (s AgentServiceWatchClientStream) Close() error {
+	return s.stream.Close()
 }
 
 // AgentServiceHandler is an implementation of the parsec.agent.v1.AgentService service.
@@ -73,6 +131,16 @@ type AgentServiceHandler interface {
 	// Has the agent finish what is in flight and end. Errors: conflict, where the
 	// process is a command rather than an agent.
 	Stop(context.Context, *agentv1.StopRequest) (*agentv1.StopResponse, error)
+	// Says how the workspaces of the device stand. A process that does not keep them
+	// in sync asks the server before.
+	Status(context.Context, *agentv1.StatusRequest) (*agentv1.StatusResponse, error)
+	// Pushes and pulls now, and returns when that is done. Errors: not found and
+	// conflict, for a workspace that is named; usage, for more than 1,000 of them.
+	Sync(context.Context, *agentv1.SyncRequest) (*agentv1.SyncResponse, error)
+	// Streams how the workspaces stand: first all, then those that stand otherwise
+	// than said before, ten times a second at most. It ends with the agent. Errors:
+	// not found, where the process is a command rather than an agent.
+	Watch(context.Context, *agentv1.WatchRequest, AgentServiceWatchServerStream) error
 }
 
 // RegisterAgentServiceHandler registers svc as the parsec.agent.v1.AgentService implementation on
@@ -82,7 +150,25 @@ func RegisterAgentServiceHandler(server *connect.Server, svc AgentServiceHandler
 	server.Register(
 		connect.Method{Spec: agentServiceAboutSpec(), Handler: adapter.about},
 		connect.Method{Spec: agentServiceStopSpec(), Handler: adapter.stop},
+		connect.Method{Spec: agentServiceStatusSpec(), Handler: adapter.status},
+		connect.Method{Spec: agentServiceSyncSpec(), Handler: adapter.sync},
+		connect.Method{Spec: agentServiceWatchSpec(), Handler: adapter.watch},
 	)
+}
+
+// AgentServiceWatchServerStream is the server stream for the AgentService's Watch RPC.
+type AgentServiceWatchServerStream struct {
+	stream connect.ServerStream
+}
+
+// SendHeaders flushes the response headers without a message. The first Send does this implicitly.
+func (s AgentServiceWatchServerStream) SendHeaders() error {
+	return s.stream.SendHeaders()
+}
+
+// Send sends a response message to the client.
+func (s AgentServiceWatchServerStream) Send(res *agentv1.WatchResponse) error {
+	return s.stream.Send(res)
 }
 
 // UnimplementedAgentServiceHandler returns CodeUnimplemented from all methods.
@@ -94,6 +180,18 @@ func (UnimplementedAgentServiceHandler) About(context.Context, *agentv1.AboutReq
 
 func (UnimplementedAgentServiceHandler) Stop(context.Context, *agentv1.StopRequest) (*agentv1.StopResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.agent.v1.AgentService.Stop is not implemented")
+}
+
+func (UnimplementedAgentServiceHandler) Status(context.Context, *agentv1.StatusRequest) (*agentv1.StatusResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.agent.v1.AgentService.Status is not implemented")
+}
+
+func (UnimplementedAgentServiceHandler) Sync(context.Context, *agentv1.SyncRequest) (*agentv1.SyncResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "parsec.agent.v1.AgentService.Sync is not implemented")
+}
+
+func (UnimplementedAgentServiceHandler) Watch(context.Context, *agentv1.WatchRequest, AgentServiceWatchServerStream) error {
+	return connect.NewError(connect.CodeUnimplemented, "parsec.agent.v1.AgentService.Watch is not implemented")
 }
 
 type agentServiceClient struct {
@@ -114,6 +212,30 @@ func (c *agentServiceClient) Stop(ctx context.Context, req *agentv1.StopRequest)
 		return nil, err
 	}
 	return &res, nil
+}
+
+func (c *agentServiceClient) Status(ctx context.Context, req *agentv1.StatusRequest) (*agentv1.StatusResponse, error) {
+	var res agentv1.StatusResponse
+	if err := c.client.CallUnary(ctx, agentServiceStatusSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *agentServiceClient) Sync(ctx context.Context, req *agentv1.SyncRequest) (*agentv1.SyncResponse, error) {
+	var res agentv1.SyncResponse
+	if err := c.client.CallUnary(ctx, agentServiceSyncSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *agentServiceClient) Watch(ctx context.Context, req *agentv1.WatchRequest) (AgentServiceWatchClientStream, error) {
+	stream, err := c.client.CallServerStream(ctx, agentServiceWatchSpec(), req)
+	if err != nil {
+		return AgentServiceWatchClientStream{}, err
+	}
+	return AgentServiceWatchClientStream{stream: stream}, nil
 }
 
 type agentServiceHandler struct{ svc AgentServiceHandler }
@@ -140,4 +262,36 @@ func (h agentServiceHandler) stop(ctx context.Context, _ connect.Spec, stream co
 		return err
 	}
 	return stream.Send(res)
+}
+
+func (h agentServiceHandler) status(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req agentv1.StatusRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Status(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h agentServiceHandler) sync(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req agentv1.SyncRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Sync(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h agentServiceHandler) watch(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req agentv1.WatchRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	return h.svc.Watch(ctx, &req, AgentServiceWatchServerStream{stream: stream})
 }

@@ -10,10 +10,11 @@
 package parsecv1connect
 
 import (
-	connect "connectrpc.com/connect/v2"
 	context "context"
-	parsecv1 "parsec/internal/api/parsecv1"
 	sync "sync"
+
+	connect "connectrpc.com/connect/v2"
+	parsecv1 "parsec/internal/api/parsecv1"
 )
 
 const (

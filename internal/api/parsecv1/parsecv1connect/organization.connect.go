@@ -7,10 +7,11 @@
 package parsecv1connect
 
 import (
-	connect "connectrpc.com/connect/v2"
 	context "context"
-	parsecv1 "parsec/internal/api/parsecv1"
 	sync "sync"
+
+	connect "connectrpc.com/connect/v2"
+	parsecv1 "parsec/internal/api/parsecv1"
 )
 
 const (
@@ -57,15 +58,13 @@ const (
 	OrganizationServiceSubscribeProcedure = "/parsec.v1.OrganizationService/Subscribe"
 )
 
-var (
-	serverServiceInfoSpec = sync.OnceValue(func() connect.Spec {
-		return connect.Spec{
-			StreamType: connect.StreamTypeUnary,
-			Schema:     parsecv1.File_parsec_v1_organization_proto.Services().ByName("ServerService").Methods().ByName("Info"),
-			Procedure:  ServerServiceInfoProcedure,
-		}
-	})
-)
+var serverServiceInfoSpec = sync.OnceValue(func() connect.Spec {
+	return connect.Spec{
+		StreamType: connect.StreamTypeUnary,
+		Schema:     parsecv1.File_parsec_v1_organization_proto.Services().ByName("ServerService").Methods().ByName("Info"),
+		Procedure:  ServerServiceInfoProcedure,
+	}
+})
 
 // ServerServiceClient is a client for the parsec.v1.ServerService service.
 type ServerServiceClient interface {

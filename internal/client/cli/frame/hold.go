@@ -69,6 +69,31 @@ func (r *Run) WithAgent(c *cobra.Command, act func(context.Context, *agent.Agent
 	return r.Release(c.Context(), a, act(c.Context(), a))
 }
 
+// WithAPI calls act with the API of what holds the chosen device: of another process
+// that does, or of this one. Like [Run.WithAgent] it asks the server for nothing
+// before. Only act is done elsewhere then, and the command goes on here.
+func (r *Run) WithAPI(c *cobra.Command, act func(context.Context, agent.API) error) error {
+	if r.agent != nil {
+		return r.publish(c.Context(), act(c.Context(), r.agent))
+	}
+	p, f, err := r.Choose(c)
+	if err != nil {
+		return err
+	}
+	ctx, other := c.Context(), agent.Dial(home.Folder(p.Home, f.Device))
+	defer other.Close()
+	done := false
+	a, err := r.Claim(ctx, p, f, agent.Config{}, func() error {
+		err := act(ctx, other)
+		done = !errors.Is(err, socket.ErrNobody)
+		return err
+	})
+	if err != nil || done {
+		return err
+	}
+	return r.Release(ctx, a, act(ctx, a))
+}
+
 // WithStaying calls act with what holds the chosen device until it is told to
 // stop: the agent, or, where none runs, this process, which is the agent then.
 func (r *Run) WithStaying(c *cobra.Command, act func(context.Context, *agent.Agent) error) error {
