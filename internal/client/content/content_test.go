@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -24,6 +25,9 @@ type shelf struct {
 	mu     sync.Mutex
 	sealed map[id.Block][]byte // guarded by mu
 	asked  atomic.Int64
+	gave   atomic.Int64 // blocks
+	// away has it answer nobody.
+	away atomic.Bool
 	// hold, if it is not nil, is waited for before an answer.
 	hold chan struct{}
 }
@@ -34,6 +38,10 @@ func (s *shelf) Download(_ context.Context, _ id.Workspace, blocks []id.Block, t
 		<-s.hold
 	}
 	for _, b := range blocks {
+		if s.away.Load() {
+			return fault.Errorf(fault.Unreachable, "the server is away")
+		}
+		s.gave.Add(1)
 		s.mu.Lock()
 		sealed, ok := s.sealed[b]
 		s.mu.Unlock()
@@ -65,11 +73,16 @@ var place = seal.Place{Organization: id.Fingerprint{1}, Workspace: id.Workspace{
 // store stores a content in blocks, with a hole in its middle.
 func store(t *testing.T, to content.Server, plain []byte) manifest.FileBody {
 	t.Helper()
+	return storeBlocks(t, to, plain, manifest.BlockSize)
+}
+
+func storeBlocks(t *testing.T, to content.Server, plain []byte, size int) manifest.FileBody {
+	t.Helper()
 	var body manifest.FileBody
 	err := transfer.Upload(t.Context(), transfer.Config{}, place, to, func(ctx context.Context, out *transfer.Outgoing[int]) error {
 		b := list.NewBuilder(pages{out})
-		for at := 0; at < len(plain); at += manifest.BlockSize {
-			part := plain[at:min(at+manifest.BlockSize, len(plain))]
+		for at := 0; at < len(plain); at += size {
+			part := plain[at:min(at+size, len(plain))]
 			ref := manifest.Hole(uint64(len(part)))
 			if !bytes.Equal(part, make([]byte, len(part))) {
 				var err error
@@ -108,7 +121,7 @@ func TestEveryRangeIsWhatWasStored(t *testing.T) {
 	want := random(5*manifest.BlockSize + 77)
 	s := newShelf()
 	body := store(t, s, want)
-	r := content.New(place, s, transfer.Config{})
+	r := reader(t, content.Store{Server: s})
 	ranges := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
 		from := ranges.IntN(len(want) + 1)
@@ -126,7 +139,7 @@ func TestWhoReadsOnAsksSeldom(t *testing.T) {
 	want := random(32 << 20)
 	s := newShelf()
 	body := store(t, s, want)
-	r := content.New(place, s, transfer.Config{})
+	r := reader(t, content.Store{Server: s})
 	p := make([]byte, 128<<10)
 	for at := 0; at < len(want); at += len(p) {
 		if err := r.ReadAt(t.Context(), body, p, int64(at)); err != nil || !bytes.Equal(p, want[at:at+len(p)]) {
@@ -143,7 +156,7 @@ func TestManyWhoReadOneBlockFetchItOnce(t *testing.T) {
 	s := newShelf()
 	body := store(t, s, want)
 	s.hold = make(chan struct{})
-	r := content.New(place, s, transfer.Config{})
+	r := reader(t, content.Store{Server: s})
 	var readers sync.WaitGroup
 	for range 8 {
 		readers.Go(func() {
@@ -167,7 +180,7 @@ func TestABlockThatIsAnotherIsNotShown(t *testing.T) {
 		s.sealed[b][7] ^= 1
 	}
 	p := make([]byte, 10)
-	if err := content.New(place, s, transfer.Config{}).ReadAt(t.Context(), body, p, 0); !fault.Is(err, fault.Integrity) {
+	if err := reader(t, content.Store{Server: s}).ReadAt(t.Context(), body, p, 0); !fault.Is(err, fault.Integrity) {
 		t.Fatalf("%v, want %v", err, fault.Integrity)
 	}
 	if !bytes.Equal(p, make([]byte, 10)) {
@@ -187,7 +200,7 @@ func TestWhatWasWrittenOrReadNeedsNoServerAgain(t *testing.T) {
 	others := store(t, s, want)
 	for _, times := range []int64{1, 1} { // others' is fetched once
 		for _, body := range []manifest.FileBody{written, others} {
-			r := content.New(place, content.Store{Server: s, Cache: cache}, transfer.Config{})
+			r := reader(t, content.Store{Server: s, Cache: cache})
 			p := make([]byte, len(want))
 			if err := r.ReadAt(t.Context(), body, p, 0); err != nil || !bytes.Equal(p, want) {
 				t.Fatalf("%v, or it differs", err)
@@ -196,5 +209,142 @@ func TestWhatWasWrittenOrReadNeedsNoServerAgain(t *testing.T) {
 		if n := s.asked.Load(); n != times {
 			t.Fatalf("%d requests, want %d", n, times)
 		}
+	}
+}
+
+func reader(t *testing.T, s content.Store) *content.Reader {
+	t.Helper()
+	r := content.New(place, s, transfer.Config{})
+	t.Cleanup(r.Close)
+	return r
+}
+
+// In a bubble, what goes on in the background is waited for.
+func TestWhoReadsOnFindsWhatFollowsInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		want := bytes.Repeat([]byte("parsec!"), 4<<20)
+		s := newShelf()
+		body := store(t, s, want)
+		r := reader(t, content.Store{Server: s})
+		const part = 128 << 10
+		p := make([]byte, part)
+		for at := int64(0); at < 6<<20; at += part {
+			if err := r.ReadAt(t.Context(), body, p, at); err != nil || !bytes.Equal(p, want[at:at+part]) {
+				t.Fatalf("at %d: %v, or it differs", at, err)
+			}
+			synctest.Wait()
+		}
+		s.away.Store(true)
+		for at := int64(6 << 20); at < 10<<20; at += part {
+			if err := r.ReadAt(t.Context(), body, p, at); err != nil || !bytes.Equal(p, want[at:at+part]) {
+				t.Fatalf("at %d, without the server: %v, or it differs", at, err)
+			}
+		}
+		synctest.Wait()
+		s.away.Store(false) // and nothing remembers that it was
+		for at := int64(10 << 20); at < 28<<20; at += part {
+			if err := r.ReadAt(t.Context(), body, p, at); err != nil || !bytes.Equal(p, want[at:at+part]) {
+				t.Fatalf("at %d: %v, or it differs", at, err)
+			}
+		}
+	})
+}
+
+func TestWhoReadsHereAndThereFetchesNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		want := bytes.Repeat([]byte("parsec!"), 4<<20)
+		s := newShelf()
+		body := store(t, s, want)
+		r := reader(t, content.Store{Server: s})
+		p := make([]byte, 4096)
+		for i, at := range []int64{20 << 20, 5 << 20, 13 << 20, 27 << 20, 9 << 20} {
+			if err := r.ReadAt(t.Context(), body, p, at); err != nil || !bytes.Equal(p, want[at:at+4096]) {
+				t.Fatalf("at %d: %v, or it differs", at, err)
+			}
+			synctest.Wait()
+			if n := s.gave.Load(); n != int64(i+1) {
+				t.Fatalf("%d blocks for %d reads of 4 KiB", n, i+1)
+			}
+		}
+	})
+}
+
+// The list of the blocks is in pages, of which each is a block too.
+func TestALongListIsReadByParts(t *testing.T) {
+	want := random(1_600_123)
+	cache, err := blockcache.Open(blockcache.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	s := newShelf()
+	body := storeBlocks(t, s, want, 1000)
+	if body.Blocks.Depth == 0 {
+		t.Fatal("the list has no pages")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := reader(t, content.Store{Server: s, Cache: cache})
+		p := make([]byte, 5000)
+		for at := 0; at+len(p) <= 400_000; at += len(p) {
+			if err := r.ReadAt(t.Context(), body, p, int64(at)); err != nil || !bytes.Equal(p, want[at:at+len(p)]) {
+				t.Fatalf("at %d: %v, or it differs", at, err)
+			}
+		}
+		whole := make([]byte, 300_000)
+		if err := r.ReadAt(t.Context(), body, whole, 500_000); err != nil || !bytes.Equal(whole, want[500_000:800_000]) {
+			t.Fatalf("much at once: %v, or it differs", err)
+		}
+	})
+	// What is here is read, though a part of the list behind it is not.
+	first := bytes.Clone(want[:1000])
+	synctest.Test(t, func(t *testing.T) {
+		s.away.Store(true)
+		r := reader(t, content.Store{Server: s, Cache: cache})
+		if err := r.ReadAt(t.Context(), body, first, 0); err != nil || !bytes.Equal(first, want[:1000]) {
+			t.Fatalf("without the server: %v, or it differs", err)
+		}
+		if err := r.ReadAt(t.Context(), body, first, int64(len(want)-1000)); !fault.Is(err, fault.Unreachable) {
+			t.Fatalf("what is not here: %v, want %v", err, fault.Unreachable)
+		}
+	})
+}
+
+// A manifest may name a block of another one, and say something else of it.
+func TestABlockInMemoryIsOnlyWhatItsManifestSays(t *testing.T) {
+	s := newShelf()
+	body := store(t, s, random(1000))
+	refs, err := manifest.DecodeRefs(body.Blocks.Items, body.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refs[0].Digest[0] ^= 1
+	other := body
+	other.Blocks.Items = manifest.EncodeItems(refs)
+	r := reader(t, content.Store{Server: s})
+	p := make([]byte, 1000)
+	if err := r.ReadAt(t.Context(), body, p, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.ReadAt(t.Context(), other, p, 0); !fault.Is(err, fault.Integrity) {
+		t.Fatalf("%v, want %v", err, fault.Integrity)
+	}
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	s := newShelf()
+	want := bytes.Repeat([]byte("parsec!"), 10<<20)
+	body := store(t, s, want)
+	r := reader(t, content.Store{Server: s})
+	p := make([]byte, 1<<20)
+	for range 2 {
+		for at := 0; at < len(want); at += len(p) {
+			if err := r.ReadAt(t.Context(), body, p, int64(at)); err != nil || !bytes.Equal(p, want[at:at+len(p)]) {
+				t.Fatalf("at %d: %v, or it differs", at, err)
+			}
+		}
+	}
+	r.Close()
+	if size, blocks := r.Held(); size > 32<<20 || blocks > 64 {
+		t.Fatalf("%d bytes in %d blocks are in memory after %d bytes were read", size, blocks, len(want))
 	}
 }

@@ -20,7 +20,8 @@ type Server interface {
 // is stored and never committed is in nobody's way: no manifest names it.
 type Store struct {
 	Server Server
-	Cache  *blockcache.Cache
+	// Cache may be nil: nothing is kept then.
+	Cache *blockcache.Cache
 }
 
 var _ Server = Store{}
@@ -30,7 +31,7 @@ func (s Store) Upload(ctx context.Context, w id.Workspace, blocks []pack.Block, 
 	if err := s.Server.Upload(ctx, w, blocks, bodies); err != nil {
 		return err
 	}
-	if len(bodies) != 1 { // as package transfer does not send
+	if len(bodies) != 1 || s.Cache == nil { // package transfer sends one
 		return nil
 	}
 	body := bodies[0]
@@ -51,8 +52,11 @@ func (s Store) Download(ctx context.Context, w id.Workspace, blocks []id.Block, 
 	var ask []id.Block
 	var sealed []byte
 	for _, b := range blocks {
-		var ok bool
-		if sealed, ok = s.Cache.Get(b, sealed[:0]); !ok {
+		ok := false
+		if s.Cache != nil {
+			sealed, ok = s.Cache.Get(b, sealed[:0])
+		}
+		if !ok {
 			ask = append(ask, b)
 			continue
 		}
@@ -63,10 +67,20 @@ func (s Store) Download(ctx context.Context, w id.Workspace, blocks []id.Block, 
 	if len(ask) == 0 {
 		return nil
 	}
-	return s.Server.Download(ctx, w, ask, func(b id.Block, sealed []byte) error {
-		// Before it is taken, for whoever takes it may alter it. If it cannot be
-		// kept, it is asked for again some day.
-		_ = s.Cache.Put(b, sealed)
+	return beyond{s}.Download(ctx, w, ask, take)
+}
+
+// beyond is what is behind the cache of a store.
+type beyond struct{ Store }
+
+// Download implements [transfer.Receiver].
+func (s beyond) Download(ctx context.Context, w id.Workspace, blocks []id.Block, take func(id.Block, []byte) error) error {
+	return s.Server.Download(ctx, w, blocks, func(b id.Block, sealed []byte) error {
+		if s.Cache != nil {
+			// Before it is taken, for whoever takes it may alter it. If it cannot be
+			// kept, it is asked for again some day.
+			_ = s.Cache.Put(b, sealed)
+		}
 		return take(b, sealed)
 	})
 }

@@ -28,12 +28,13 @@ type device struct {
 	revoked bool
 
 	// The rest is of one run.
-	t     fataler
-	w     id.Workspace
-	over  *overlay.Overlay
-	sync  *syncer.Syncer
-	cache *blockcache.Cache
-	clock *clock
+	t      fataler
+	w      id.Workspace
+	over   *overlay.Overlay
+	sync   *syncer.Syncer
+	cache  *blockcache.Cache
+	reader *content.Reader
+	clock  *clock
 }
 
 // transfers are small: so are the contents.
@@ -78,17 +79,20 @@ func (d *device) open(ctx context.Context) {
 		Root: tree.Root(), Base: edit.Base{Mirror: tree}, Blocks: reader, Now: d.clock.now,
 	})
 	d.ok(err)
+	d.reader = reader
 	d.sync = syncer.New(tree, d.over, store, reader, syncer.Config{Limits: overlay.Limits{Ops: 5}, Transfer: transfers})
 }
 
 // end closes what a run has opened.
 func (d *device) end() {
+	d.reader.Close()
 	d.ok(d.over.Close())
 	d.ok(d.cache.Close())
 }
 
 // kill ends the process without a word, and starts it again.
 func (d *device) kill(ctx context.Context) {
+	d.reader.Close()
 	d.ok(d.over.Abandon())
 	d.ok(d.cache.Close())
 	d.Person.Kill()

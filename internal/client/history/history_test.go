@@ -193,7 +193,9 @@ func (w *writer) step(r *rand.Rand, n int) {
 func at(t *testing.T, m *mirror.Mirror, moment history.Moment) *history.Tree {
 	t.Helper()
 	ws := m.Workspace()
-	tree, err := history.Open(t.Context(), m, content.New(ws.Place(), ws.Session().Server(), transfer.Config{}), moment)
+	reader := content.New(ws.Place(), content.Store{Server: ws.Session().Server()}, transfer.Config{})
+	t.Cleanup(reader.Close)
+	tree, err := history.Open(t.Context(), m, reader, moment)
 	if err != nil {
 		t.Fatal(err)
 	}

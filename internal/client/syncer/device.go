@@ -36,7 +36,8 @@ type DeviceConfig struct {
 	Config
 	// Folder is the device's own.
 	Folder string
-	// Cache is how many bytes of blocks are kept; the block cache's default.
+	// Cache is how many bytes of blocks are kept; by default an eighth of the room
+	// on the device's own disk, but at least 1 GiB and at most 16 GiB.
 	Cache int64
 	// Files says how the file system works.
 	Files filesystem.Config
@@ -62,10 +63,22 @@ type Device struct {
 	start func(*Syncer)
 }
 
+// budget returns how many bytes of blocks are kept, 0 for the block cache's default.
+func (cfg DeviceConfig) budget(ctx context.Context) int64 {
+	if cfg.Cache != 0 || cfg.Files.Space == nil {
+		return cfg.Cache
+	}
+	room, err := cfg.Files.Space(ctx)
+	if err != nil {
+		return 0
+	}
+	return int64(min(max(room.Free/8, 1<<30), 16<<30))
+}
+
 // OpenDevice opens what the device has of its workspaces, without asking the
 // server.
 func OpenDevice(ctx context.Context, s *session.Session, cfg DeviceConfig) (*Device, error) {
-	cache, err := blockcache.Open(blockcache.Config{Dir: filepath.Join(cfg.Folder, "blocks"), Budget: cfg.Cache})
+	cache, err := blockcache.Open(blockcache.Config{Dir: filepath.Join(cfg.Folder, "blocks"), Budget: cfg.budget(ctx)})
 	if err != nil {
 		return nil, err
 	}
@@ -385,6 +398,9 @@ func (d *Device) Abandon() error { return d.end((*overlay.Overlay).Abandon) }
 func (d *Device) end(how func(*overlay.Overlay) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for _, s := range d.open {
+		s.content.Close()
+	}
 	err := d.cache.Close()
 	for _, s := range d.open {
 		err = errors.Join(err, how(s.over))
