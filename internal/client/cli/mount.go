@@ -19,7 +19,7 @@ import (
 )
 
 func (r *run) mount() *cobra.Command {
-	var opts mountOptions
+	var opts faceOptions
 	c := &cobra.Command{
 		Use:   "mount DIR [WORKSPACE:]",
 		Short: "Show the workspaces as a folder",
@@ -42,15 +42,7 @@ What a killed process has left mounted on DIR is replaced.`,
   parsec umount ~/Parsec`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := opts.moment(); err != nil {
-				return err
-			}
-			if opts.background && !r.Joined() {
-				if err := r.needAgent(c); err != nil {
-					return err
-				}
-			}
-			return r.WithStaying(c, func(ctx context.Context, a *agent.Agent) error {
+			return r.withFace(c, opts, func(ctx context.Context, a *agent.Agent) error {
 				return r.mountOn(ctx, a, args, opts)
 			})
 		},
@@ -61,10 +53,24 @@ What a killed process has left mounted on DIR is replaced.`,
 	return c
 }
 
-// mountOptions say how a folder is mounted.
-type mountOptions struct {
+// faceOptions say what of the workspaces is shown, and for how long.
+type faceOptions struct {
 	when
 	background, readOnly bool
+}
+
+// withFace shows the workspaces with an agent that stays, which is started if it is
+// to stay for longer than the command.
+func (r *run) withFace(c *cobra.Command, opts faceOptions, show func(context.Context, *agent.Agent) error) error {
+	if _, err := opts.moment(); err != nil {
+		return err
+	}
+	if opts.background && !r.Joined() {
+		if err := r.needAgent(c); err != nil {
+			return err
+		}
+	}
+	return r.WithStaying(c, show)
 }
 
 func (r *run) umount() *cobra.Command {
@@ -101,7 +107,7 @@ func (r *run) needAgent(c *cobra.Command) error {
 }
 
 // mountOn mounts a folder, and stays until it is unmounted if nobody else does.
-func (r *run) mountOn(ctx context.Context, a *agent.Agent, args []string, opts mountOptions) error {
+func (r *run) mountOn(ctx context.Context, a *agent.Agent, args []string, opts faceOptions) error {
 	dir, err := r.Absolute(args[0])
 	if err != nil {
 		return err
@@ -141,7 +147,7 @@ const beginTime = 20 * time.Second
 
 // view returns the workspaces, or the one that is named, as files. It has what the
 // server has, if that answers.
-func (r *run) view(ctx context.Context, a *agent.Agent, names []string, opts mountOptions) (*filesystem.View, error) {
+func (r *run) view(ctx context.Context, a *agent.Agent, names []string, opts faceOptions) (*filesystem.View, error) {
 	d, err := a.Syncing(ctx)
 	if err != nil {
 		return nil, err
