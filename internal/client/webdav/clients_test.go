@@ -2,18 +2,22 @@ package webdav_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math/rand"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/moby/sys/mountinfo"
 	"github.com/studio-b12/gowebdav"
 
 	"parsec/internal/client/filesystem"
@@ -242,7 +246,9 @@ func (d *desk) until(done func() bool) {
 // davfs mounts a folder with davfs2, and returns it and what unmounts it.
 func (d *desk) davfs() (dir string, umount func()) {
 	d.t.Helper()
-	home, err := os.MkdirTemp("", "parsec-davfs-") // davfs2 is another user, who comes through no folder of a test
+	d.ok(sweep())
+	// davfs2 is another user, who comes through no folder of a test.
+	home, err := os.MkdirTemp("", davfsPrefix+strconv.Itoa(os.Getpid())+"-")
 	d.ok(err)
 	d.ok(os.Chmod(home, 0o755))
 	d.t.Cleanup(func() { d.ok(os.RemoveAll(home)) })
@@ -254,8 +260,47 @@ func (d *desk) davfs() (dir string, umount func()) {
 	d.ok(os.WriteFile(conf, []byte("secrets "+secrets+"\nask_auth 0\ndelay_upload 0\nuse_locks 1\nfile_refresh 0\ndir_refresh 1\ncache_dir "+cache+"\n"), 0o600))
 	d.run(home, "", "mount.davfs", d.url+"/", dir, "-o", "conf="+conf)
 	umount = sync.OnceFunc(func() { d.run("/", "", "umount", dir) }) // it waits for the uploads
-	d.t.Cleanup(umount)
+	d.t.Cleanup(func() {
+		// A test that has failed has no context any more, and may not wait for uploads.
+		if mounted, err := mountinfo.Mounted(dir); err == nil && mounted {
+			d.ok(unmountNow(dir))
+		}
+	})
 	return dir, umount
+}
+
+// davfsPrefix is what the names of the folders below which davfs2 is mounted begin
+// with, before the number of the process.
+const davfsPrefix = "parsec-davfs-"
+
+// sweep unmounts what tests have left that were killed.
+func sweep() error {
+	all, err := filepath.Glob(filepath.Join(os.TempDir(), davfsPrefix+"*-*"))
+	for _, home := range all {
+		text, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(home), davfsPrefix), "-")
+		number, bad := strconv.Atoi(text)
+		if bad != nil {
+			continue
+		}
+		if process, gone := os.FindProcess(number); gone == nil && process.Signal(syscall.Signal(0)) == nil {
+			continue
+		}
+		dir := filepath.Join(home, "mounted")
+		if mounted, unknown := mountinfo.Mounted(dir); unknown != nil || mounted {
+			err = errors.Join(err, unmountNow(dir))
+		}
+		err = errors.Join(err, os.RemoveAll(home))
+	}
+	return err
+}
+
+// unmountNow takes a mount away, whatever its process still has to do.
+func unmountNow(dir string) error {
+	out, err := exec.Command("umount", "-i", "-l", dir).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("unmount %s: %w\n%s", dir, err, out)
+	}
+	return nil
 }
 
 func TestDavfs2MountsAndWrites(t *testing.T) {

@@ -2,6 +2,7 @@ package webdav
 
 import (
 	"encoding/xml"
+	"net/http"
 	"time"
 )
 
@@ -72,3 +73,50 @@ func AddLocks(n int) error {
 
 // StatusOf returns the status of an error.
 func StatusOf(err error) int { return statusOf(err) }
+
+// Asked is what requests ask for.
+type Asked struct {
+	// Props are how many properties a PROPFIND names, Patches how many a PROPPATCH
+	// sets or removes; -1 where it is none.
+	Props, Patches int
+	// Lock says that it is a lock that can be had, by somebody.
+	Lock  bool
+	Owner string
+}
+
+// ParseBody reads the XML of a request as each of the methods does that have one.
+func ParseBody(b []byte) (a Asked, err error) {
+	a = Asked{Props: -1, Patches: -1}
+	e, err := parseXML(b)
+	if err != nil {
+		return a, err
+	}
+	if w, err := wishOf(e); err == nil {
+		a.Props = len(w.names)
+	}
+	if p, err := patchesOf(e); err == nil {
+		a.Patches = len(p)
+	}
+	if l, err := wanted(e); err == nil {
+		a.Lock, a.Owner = true, l.owner
+	}
+	return a, nil
+}
+
+// MaxTimeout is how long a lock lasts at most, MaxOwner how many bytes may say who
+// has it.
+const (
+	MaxTimeout = maxTimeout
+	MaxOwner   = maxOwner
+)
+
+// ParseHeaders reads the headers of a request that are numbers.
+func ParseHeaders(h http.Header) (timeout time.Duration, depth int, modified *time.Time, err error) {
+	q := &request{r: &http.Request{Method: "PROPFIND", Header: h}}
+	depth, err = q.depth(depthZero, depthOne, depthInfinity)
+	modified, late := askedTime(h)
+	if err == nil {
+		err = late
+	}
+	return askedTimeout(h.Get("Timeout")), depth, modified, err
+}
