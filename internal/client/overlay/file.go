@@ -25,17 +25,23 @@ type File struct {
 // Open opens a file.
 func (o *Overlay) Open(ctx context.Context, e id.Entry, write bool) (*File, error) {
 	for {
+		f, again, err := o.open(e, merge.State{}, noEpoch, write) // most that is written is soon read
+		if err != nil || !again {
+			return f, err
+		}
 		epoch := o.base.Epoch()
 		s, err := o.base.Entry(ctx, e)
 		if err != nil {
 			return nil, err
 		}
-		f, again, err := o.open(e, s, epoch, write)
-		if err != nil || !again {
+		if f, again, err = o.open(e, s, epoch, write); err != nil || !again {
 			return f, err
 		}
 	}
 }
+
+// noEpoch is that of a base that nobody has asked.
+const noEpoch = ^uint64(0)
 
 func (o *Overlay) open(e id.Entry, s merge.State, epoch uint64, write bool) (f *File, again bool, err error) {
 	o.mu.Lock()

@@ -159,8 +159,10 @@ func (s *Syncer) Heard() {
 func (s *Syncer) Run(ctx context.Context) error {
 	what, failures := everything, 0
 	for {
-		if err := s.cycle(ctx, what); err == nil {
+		begun := s.over.Now()
+		if err := s.cycle(ctx, what, false); err == nil {
 			failures = 0
+			s.yield(ctx, s.over.Now().Sub(begun))
 		} else {
 			failures++
 		}
@@ -192,7 +194,7 @@ const (
 // wait waits until there is something to do, and returns what.
 func (s *Syncer) wait(ctx context.Context, failures int) scope {
 	for {
-		pause, changed, then := s.cfg.Idle, s.over.Changed(), everything
+		pause, changed, then, begun := s.cfg.Idle, s.over.Changed(), everything, s.over.Now()
 		if failures > 0 {
 			most := min(s.cfg.FirstPause<<min(failures-1, 20), s.cfg.MostPause)
 			pause, changed = most/2+rand.N(most/2+1), nil
@@ -202,7 +204,7 @@ func (s *Syncer) wait(ctx context.Context, failures int) scope {
 		if failures == 0 && s.editor.Partial() {
 			pause, then = 0, theRest
 		}
-		timer := time.NewTimer(pause)
+		timer, looked := time.NewTimer(pause), s.over.Now().Sub(begun)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -215,22 +217,82 @@ func (s *Syncer) wait(ctx context.Context, failures int) scope {
 		case <-changed: // it may settle later, or earlier, than was waited for
 			timer.Stop()
 			s.cfg.Stirred()
+			s.pause(ctx, min(lookShare*looked, mostPatience))
 		}
 	}
 }
 
+// While programs work, they have most of the machine.
+const (
+	// yieldShare is how many times as long as a batch took programs go on alone,
+	// mostYield the longest time that they do, and quietTime how long they do
+	// nothing when they are done.
+	yieldShare = 2
+	mostYield  = 2 * time.Second
+	quietTime  = 50 * time.Millisecond
+	// lookShare is how many times as long as a look at what waits it is not looked
+	// again, mostPatience the longest time for that.
+	lookShare    = 30
+	mostPatience = 100 * time.Millisecond
+)
+
+// yield waits for a while after a batch, if work has settled meanwhile and programs
+// go on: what they do soon becomes fewer and larger batches, or nothing, as with
+// files that are removed again.
+func (s *Syncer) yield(ctx context.Context, took time.Duration) {
+	select {
+	case <-s.over.Changed():
+		s.cfg.Stirred()
+	default:
+		return
+	}
+	if at, ok := s.over.NextSettled(); !ok || at.After(s.over.Now()) {
+		return
+	}
+	most := time.NewTimer(min(yieldShare*took, mostYield))
+	defer most.Stop()
+	for {
+		quiet := time.NewTimer(quietTime)
+		select {
+		case <-s.over.Changed():
+			quiet.Stop()
+			s.cfg.Stirred()
+			continue
+		case <-s.heard:
+			s.Heard()
+		case <-quiet.C:
+		case <-most.C:
+		case <-ctx.Done():
+		}
+		quiet.Stop()
+		return
+	}
+}
+
+// pause waits.
+func (s *Syncer) pause(ctx context.Context, long time.Duration) {
+	timer := time.NewTimer(long)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 // Sync pulls, and pushes what has settled. It returns why not all of it went.
-func (s *Syncer) Sync(ctx context.Context) error { return s.cycle(ctx, everything) }
+func (s *Syncer) Sync(ctx context.Context) error { return s.cycle(ctx, everything, true) }
 
 // Push sends what was done until now, but for files that are being written to. It
 // returns why not all of it went; what one entry cannot do is told by
 // [Syncer.Status].
 func (s *Syncer) Push(ctx context.Context) error {
 	s.over.Hurry()
-	return s.cycle(ctx, theWork)
+	return s.cycle(ctx, theWork, true)
 }
 
-func (s *Syncer) cycle(ctx context.Context, what scope) error {
+// cycle pulls as much as it is told to, and pushes all that has settled, or one batch
+// of it.
+func (s *Syncer) cycle(ctx context.Context, what scope, all bool) error {
 	select {
 	case s.working <- struct{}{}:
 	case <-ctx.Done():
@@ -245,7 +307,7 @@ func (s *Syncer) cycle(ctx context.Context, what scope) error {
 		err = s.settle(ctx)
 	}
 	if err == nil {
-		err = s.push(ctx)
+		err = s.push(ctx, all)
 	}
 	if err == nil {
 		err = s.tidy(ctx)
@@ -426,8 +488,8 @@ func (s *Syncer) settle(ctx context.Context) error {
 	})
 }
 
-// push commits what has settled, a batch at a time.
-func (s *Syncer) push(ctx context.Context) error {
+// push commits what has settled, a batch at a time, or one batch.
+func (s *Syncer) push(ctx context.Context, all bool) error {
 	for {
 		if at, ok := s.over.NextSettled(); !ok || at.After(s.over.Now()) {
 			return nil
@@ -439,7 +501,7 @@ func (s *Syncer) push(ctx context.Context) error {
 		if err != nil || b == nil {
 			return err
 		}
-		if err := s.try(ctx, b); err != nil {
+		if err := s.try(ctx, b); err != nil || !all {
 			return err
 		}
 	}
