@@ -287,10 +287,10 @@ func (p *play) quiesce() {
 	const most = 10 // so many times everybody at the utmost; two do, or three
 	for round := range most {
 		for _, d := range p.devices {
-			if round > 0 && p.rests(d) {
+			d.line.whole()
+			if (round > 0 || p.turns == inTurns) && p.rests(d) {
 				continue
 			}
-			d.line.whole()
 			d.settle()
 			err := d.sync.Finish(p.ctx)
 			if err != nil {
