@@ -25,9 +25,13 @@ type killed struct {
 }
 
 func newKilled(t *testing.T) *killed {
-	server := servertest.Start(t, servertest.Config{})
-	k := &killed{t: t, proxy: hostile.New(t, server.URL), dir: t.TempDir()}
-	if err := os.Mkdir(filepath.Join(k.dir, "keyring"), 0o700); err != nil {
+	return newKilledAt(t, servertest.Start(t, servertest.Config{}), t.TempDir())
+}
+
+// newKilledAt makes one at a server, with a folder for their files.
+func newKilledAt(t *testing.T, server *servertest.Server, dir string) *killed {
+	k := &killed{t: t, proxy: hostile.New(t, server.URL), dir: dir}
+	if err := os.MkdirAll(filepath.Join(k.dir, "keyring"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	link := strings.Replace(server.CreateOrganization("Acme"), server.URL, k.proxy.URL, 1)

@@ -88,7 +88,7 @@ func runScript(t *testing.T, path, database string) {
 		Files: []string{path},
 		Setup: s.setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "get": get, "keys": keys, "enroll": enroll, "hold": hold, "await-holder": awaitHolder, "kill-agent": killAgent, "await-mount": awaitMount, "await-served": awaitServed, "dav": dav,
+			"exits": exits, "get": get, "keys": keys, "enroll": enroll, "hold": hold, "sealed": sealed, "await-holder": awaitHolder, "kill-agent": killAgent, "await-mount": awaitMount, "await-served": awaitServed, "dav": dav,
 			"stop-server": s.stop, "start-server": s.start, "start-empty-server": s.startEmpty,
 			"operator": s.operator, "backup-server": s.backup, "restore-server": s.restore,
 			"damage-blocks": s.damage, "empty-database": s.emptyDatabase,
@@ -111,7 +111,7 @@ func (s *script) setup(env *testscript.Env) error {
 	s.t.Cleanup(page.Close)
 	env.Vars = append(env.Vars,
 		"HOME="+work, "TZ=UTC", "LONG="+strings.Repeat("long", 64),
-		"SERVER="+s.server.URL, "DATABASE="+s.database, "BLOCKS="+filepath.Join(s.server.Dir, "blocks"),
+		"SERVER="+s.server.URL, "DATABASE="+s.database, "BLOCKS="+filepath.Join(s.server.Dir, "blocks"), "SERVER_DATA="+s.server.Dir,
 		"ACME="+acme, "OTHER="+s.server.CreateOrganization("Other"),
 		"NO_PARSEC="+strings.Replace(acme, s.server.URL, page.URL, 1),
 		"PARSEC_HOME="+filepath.Join(work, "alice"),

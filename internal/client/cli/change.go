@@ -52,7 +52,9 @@ func move(ctx context.Context, d *desk, sources []address, to address) error {
 	if err != nil {
 		return err
 	}
-	t.changed = true
+	if err := d.change(t); err != nil {
+		return err
+	}
 	if len(sources) > 1 {
 		there, err := t.Stat(ctx, to.path)
 		if err != nil {
@@ -82,7 +84,9 @@ func (r *run) onPaths(c *cobra.Command, args []string, act func(context.Context,
 			if err != nil {
 				return err
 			}
-			t.changed = true
+			if err := d.change(t); err != nil {
+				return err
+			}
 			if err := act(ctx, t.Local, a.path); err != nil {
 				return err
 			}

@@ -79,8 +79,7 @@ func (j *copying) into(ctx context.Context, t *shown) (in, error) {
 	if tree != nil {
 		return inBulk{tree, &aside{desk: j.desk, to: t}}, nil
 	}
-	t.changed = true
-	return inLocal{t.Local}, nil
+	return inLocal{t.Local}, j.desk.change(t)
 }
 
 // aside is what a copy in bulk leaves out, since its name is ignored: it stays on

@@ -28,6 +28,8 @@ type desk struct {
 	all   *syncer.Device
 	// offline is why the server is not asked for more, nil where it answers.
 	offline error
+	// out is why the server refuses this device, nil where it does not.
+	out error
 	// shown are the workspaces that the command has named, by what it called them.
 	shown map[string]*shown
 }
@@ -66,6 +68,9 @@ func (r *run) onDesk(c *cobra.Command, act func(context.Context, *desk) error) e
 			return err
 		}
 		err = act(ctx, d)
+		if err == nil && len(d.shown) == 0 {
+			err = d.out
+		}
 		return errors.Join(err, d.send(ctx, err))
 	})
 }
@@ -83,7 +88,39 @@ func (d *desk) probe(ctx context.Context) error {
 	if err != nil && within.Err() != nil && ctx.Err() == nil && !fault.Is(err, fault.Integrity) {
 		err = context.Cause(within)
 	}
+	if shutOut(err) {
+		d.out = err // for each workspace that is asked for, unless work waits there
+		return nil
+	}
 	return d.without(ctx, err)
+}
+
+// shutOut reports whether an error says that the user, or the device, may not
+// come in any more.
+func shutOut(err error) bool {
+	return fault.Is(err, fault.Unauthenticated) || fault.Is(err, fault.Denied)
+}
+
+// left returns a workspace that the user was shut out of, in which work waits
+// that was not sent: all that is here can still be copied out.
+func (d *desk) left(ctx context.Context, name string, why error) (*syncer.Syncer, error) {
+	s, err := d.all.Find(name)
+	if err != nil || s.Overlay().Pending() == 0 {
+		return nil, why
+	}
+	d.out, d.offline, d.r.Offline = why, why, true
+	d.r.Console.Note("work that was not sent is still on this device, and can be copied out: %v", why)
+	return s, s.Refresh(ctx)
+}
+
+// change notes that a command is about to change something in a workspace. Where
+// nothing can ever be sent, there is no use in it.
+func (d *desk) change(s *shown) error {
+	if d.out != nil {
+		return d.out
+	}
+	s.changed = true
+	return nil
 }
 
 // away reports whether the server could not be reached when it was last tried.
@@ -137,10 +174,16 @@ func (d *desk) workspace(ctx context.Context, name string) (*shown, error) {
 }
 
 func (d *desk) find(ctx context.Context, name string) (*syncer.Syncer, error) {
+	if d.out != nil {
+		return d.left(ctx, name, d.out)
+	}
 	if d.offline == nil {
 		s, err := d.follow(ctx, name)
 		if err == nil {
 			return s, nil
+		}
+		if shutOut(err) {
+			return d.left(ctx, name, err)
 		}
 		if err := d.without(ctx, err); err != nil {
 			return nil, err

@@ -16,6 +16,8 @@ import (
 type network struct {
 	mu    sync.Mutex // guards hosts
 	hosts map[string]*host
+	// far, if it is not nil, is how the two ends of a connection are joined.
+	far *distance
 }
 
 // host is where the connections to one name arrive.
@@ -47,6 +49,9 @@ func (n *network) dial(ctx context.Context, _, address string) (net.Conn, error)
 		return nil, &net.AddrError{Err: "no such host", Addr: address}
 	}
 	here, there := net.Pipe()
+	if n.far != nil {
+		here, there = n.far.pipe()
+	}
 	select {
 	case h.calls <- there:
 		return here, nil
@@ -88,9 +93,13 @@ type line struct {
 	handled atomic.Bool
 	// twice says that every request arrives twice.
 	twice atomic.Bool
-	mu    sync.Mutex // guards broken
+	// sent counts the bytes of all requests.
+	sent atomic.Int64
+	mu   sync.Mutex // guards broken and meanwhile
 	// broken, if it is not nil, is called when the line breaks.
 	broken func()
+	// meanwhile, if it is not nil, is called before a request is passed on.
+	meanwhile func()
 }
 
 // open serves a line until the test ends.
@@ -112,7 +121,23 @@ func (l *line) whole() {
 	l.twice.Store(false)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.broken = nil
+	l.broken, l.meanwhile = nil, nil
+}
+
+// interrupt has something happen before the n-th request from now on arrives.
+// What it returns tells whether it has, and with which error.
+func (l *line) interrupt(n int64, by func() error) (happened func() (bool, error)) {
+	var left atomic.Int64
+	var err error
+	left.Store(n)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.meanwhile = func() {
+		if left.Add(-1) == 0 {
+			err = by()
+		}
+	}
+	return func() (bool, error) { return left.Load() <= 0, err }
 }
 
 // breaks lets n requests through and then none, the first of those handled or not.
@@ -136,6 +161,12 @@ func (l *line) passes() (there, back bool) {
 
 // ServeHTTP passes a request on, as the line is.
 func (l *line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	l.mu.Lock()
+	if l.meanwhile != nil {
+		l.meanwhile()
+	}
+	l.mu.Unlock()
+	l.sent.Add(max(0, r.ContentLength))
 	there, back := l.passes()
 	if there && back && !l.twice.Load() {
 		l.server.ServeHTTP(w, r)

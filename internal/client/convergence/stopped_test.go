@@ -80,11 +80,11 @@ func TestWorkThatNoNameLeadsToIsListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
 		alice, bob := newWorld(t, newNetwork(), "bob").share(ctx, t)
-		alice.put("plan", "one")
+		alice.write("plan", "one")
 		alice.settle()
 		alice.ok(alice.sync.Finish(ctx))
 		bob.ok(bob.sync.Finish(ctx))
-		bob.put("plan", "two")
+		bob.write("plan", "two")
 		alice.gives(ctx, alice.sync.Workspace(), bob, record.RoleReader)
 		alice.ok(alice.over.Remove(ctx, merge.Place{Folder: alice.over.Root, Name: "plan"}, false))
 		alice.settle()
@@ -111,7 +111,7 @@ func stopEverywhere(t *testing.T, w *world, s stop) {
 	const most = 501
 	for n := 1; ; n++ {
 		text := fmt.Sprint("alice, stopped at ", n)
-		alice.put("plan", text)
+		alice.write("plan", text)
 		alice.settle()
 		stopped := s.at(ctx, alice, n)
 		err := alice.sync.Sync(stopped)
@@ -135,33 +135,12 @@ func stopEverywhere(t *testing.T, w *world, s stop) {
 			t.Fatalf("a sync is not over after %d places", n)
 		}
 		text = fmt.Sprint("bob, after ", n)
-		bob.put("plan", text)
+		bob.write("plan", text)
 		bob.settle()
 		bob.ok(bob.sync.Finish(ctx))
 		alice.ok(alice.sync.Finish(ctx))
 		alice.shows("plan", text)
 	}
-}
-
-// put gives a file of the root a content.
-func (d *device) put(name, text string) {
-	d.t.Helper()
-	ctx := context.Background()
-	at := merge.Place{Folder: d.over.Root, Name: name}
-	c, there, err := d.over.Child(ctx, at.Folder, name)
-	d.ok(err)
-	if !there {
-		f, _, err := d.over.CreateFile(ctx, at, false)
-		d.ok(err)
-		c.Entry = f.Node().Entry
-		d.ok(f.Close())
-	}
-	f, err := d.over.Open(ctx, c.Entry, true)
-	d.ok(err)
-	d.ok(f.Truncate(ctx, 0))
-	_, err = f.WriteAt(ctx, []byte(text), 0)
-	d.ok(err)
-	d.ok(f.Close())
 }
 
 // shows fails unless the root has one file, with this name and content.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -117,6 +118,8 @@ func newWorld(t *testing.T, in *network, others ...string) *world {
 	}}
 	if in != nil {
 		cfg.Listener = in.listen("server")
+		// A server that refuses a body does not hang up at once, and virtual time ends with the test.
+		t.Cleanup(func() { time.Sleep(time.Second) })
 	}
 	w.server = servertest.Start(t, cfg)
 	at := clienttest.NewPlace(t)

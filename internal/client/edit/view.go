@@ -23,6 +23,8 @@ type view struct {
 	ahead map[id.Entry][]store.Version
 	// complete are folders known to be so; to tell reads their whole chains.
 	complete map[id.Entry]bool
+	// reached says of folders whether they lie below the root.
+	reached map[id.Entry]bool
 }
 
 var _ merge.View = (*view)(nil)
@@ -33,7 +35,7 @@ func NewView(t *mirror.Mirror) merge.View { return newView(t) }
 
 func newView(t *mirror.Mirror) *view {
 	ws := t.Workspace()
-	return &view{t, ws.Session().Local().Cache, ws.ID(), map[id.Entry][]store.Version{}, map[id.Entry]bool{}}
+	return &view{t, ws.Session().Local().Cache, ws.ID(), map[id.Entry][]store.Version{}, map[id.Entry]bool{}, map[id.Entry]bool{t.Root(): true}}
 }
 
 // lookAhead looks up entries that will be asked for.
@@ -124,8 +126,31 @@ func (v *view) Parent(ctx context.Context, e id.Entry) (merge.Place, bool, error
 	if err != nil || !ok {
 		return merge.Place{}, false, err
 	}
-	reached, err := v.t.Reaches(ctx, found.Folder)
+	reached, err := v.reaches(ctx, found.Folder)
 	return merge.Place{Folder: found.Folder, Name: found.Name}, reached, err
+}
+
+// reaches reports whether a folder lies below the root. Who goes up a path asks
+// for each folder of it, and all but the first are known by then.
+func (v *view) reaches(ctx context.Context, folder id.Entry) (bool, error) {
+	passed := map[id.Entry]bool{}
+	for at := folder; ; {
+		reached, known := v.reached[at]
+		if !known && !passed[at] {
+			passed[at] = true
+			above, ok, err := v.t.Parent(ctx, at)
+			if err != nil {
+				return false, err
+			}
+			if at = above.Folder; ok {
+				continue
+			}
+		}
+		for f := range passed {
+			v.reached[f] = reached
+		}
+		return reached, nil
+	}
 }
 
 // Base is the newest verified tree as package overlay reads it: what is hidden is

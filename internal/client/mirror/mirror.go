@@ -135,23 +135,6 @@ func (t *Mirror) Parent(ctx context.Context, e id.Entry) (store.Child, bool, err
 	return store.Child{}, false, nil
 }
 
-// Reaches reports whether a folder lies below the root.
-func (t *Mirror) Reaches(ctx context.Context, folder id.Entry) (bool, error) {
-	visited := map[id.Entry]bool{}
-	for folder != t.Root() {
-		if visited[folder] {
-			return false, nil
-		}
-		visited[folder] = true
-		above, ok, err := t.Parent(ctx, folder)
-		if err != nil || !ok {
-			return false, err
-		}
-		folder = above.Folder
-	}
-	return true, nil
-}
-
 // Hidden returns the entries that are known to be hidden without a look at the
 // whole tree: true for those whose manifests cannot be used, and false for those
 // that are named more than once, which one of their names shows.

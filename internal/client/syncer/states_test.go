@@ -3,18 +3,11 @@ package syncer_test
 import (
 	"bytes"
 	"fmt"
-	"slices"
-	"sync"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
-	"parsec/internal/client/clienttest"
 	"parsec/internal/client/session"
 	"parsec/internal/client/syncer"
 	"parsec/internal/format/record"
-	"parsec/internal/server/rpc"
-	"parsec/internal/server/servertest"
 )
 
 // bobOf returns bob as alice knows him.
@@ -119,43 +112,5 @@ func TestARotationIsDoneByWhoComesFirstAndWorkGoesOn(t *testing.T) {
 	}
 	if got := alice.read("before"); string(got) != "under the old key" {
 		t.Errorf("it is %q", got)
-	}
-}
-
-// Office hours: many devices write at once, and all of it is everywhere.
-func TestManyDevicesEditOneWorkspaceAtOnce(t *testing.T) {
-	server := servertest.Start(t, servertest.Config{Network: rpc.Config{OpenRate: 1000, OpenBurst: 1000}})
-	first := clienttest.Bootstrap(t, server.CreateOrganization("Acme"), "alice@example.com")
-	first.CreateWorkspace("plans")
-	all := []*desk{sit(t, first)}
-	for range 9 {
-		all = append(all, sit(t, first.EnrollDevice()))
-	}
-	for _, d := range all {
-		d.sync()
-	}
-	var working sync.WaitGroup
-	for i, d := range all {
-		working.Go(func() {
-			for n := range 3 {
-				d.write(fmt.Sprintf("of %d, %d", i, n), 0, fmt.Appendf(nil, "by %d", i))
-				if err := d.plans().Finish(t.Context()); err != nil {
-					t.Errorf("device %d: %v", i, err)
-				}
-			}
-		})
-	}
-	working.Wait()
-	for _, d := range all {
-		d.sync()
-	}
-	want := all[0].tree()
-	if len(want) != 3*len(all) {
-		t.Errorf("%d files, want %d", len(want), 3*len(all))
-	}
-	for _, d := range slices.Clone(all)[1:] {
-		if diff := cmp.Diff(want, d.tree()); diff != "" {
-			t.Fatalf("the trees differ:\n%s", diff)
-		}
 	}
 }
