@@ -47,16 +47,33 @@ func TestWhatWasAcknowledgedIsThereWithStoresLost(t *testing.T) {
 	}
 }
 
-// A server that had one store, and gets more, has what it had.
-func TestAServerThatGetsMoreStoresHasWhatItHad(t *testing.T) {
-	s := &studio{t: t, dir: t.TempDir()}
-	s.start()
-	s.found(2)
-	s.write(10)
-	s.args = []string{"--redundancy", "mirror", "--store", "file:" + filepath.Join(defaultData, "blocks"), "--store", "file:" + filepath.Join(t.TempDir(), "second")}
-	s.start()
-	s.check()
-	s.stop()
+// A server that had one store, and gets more, has what it had, and after a
+// scrub that repairs, also when the first store is lost.
+func TestAServerThatGetsMoreStoresKeepsWhatItHadInThemToo(t *testing.T) {
+	for redundancy, more := range map[string]int{"mirror": 1, "erasure:2+1": 2} {
+		t.Run(redundancy, func(t *testing.T) {
+			s := &studio{t: t, dir: t.TempDir()}
+			s.start()
+			s.found(2)
+			s.write(10)
+			s.args = []string{"--redundancy", redundancy, "--store", "file:" + filepath.Join(defaultData, "blocks")}
+			for range more {
+				s.args = append(s.args, "--store", "file:"+filepath.Join(t.TempDir(), "more"))
+			}
+			s.start()
+			s.check()
+			if now, said := s.store(0, "scrub", "--repair"); len(now.Stores) != 1+more {
+				t.Errorf("%d stores: %s", len(now.Stores), said)
+			}
+			s.stop()
+			if err := os.RemoveAll(filepath.Join(s.dir, defaultData, "blocks")); err != nil {
+				t.Fatal(err)
+			}
+			s.start()
+			s.check()
+			s.stop()
+		})
+	}
 }
 
 // stop ends the server as an administrator does.

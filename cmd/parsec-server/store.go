@@ -161,8 +161,8 @@ func storeScrub(a *adminFlags) *cobra.Command {
 		Short: "Verify every pack in every store",
 		Long: `Reads every part of every pack in every store, and compares it with its checksums
 in the database. What a store has lost, or gives back wrong, is told by its name.
-With --repair it is made anew from the other stores, and packs of a time with
-fewer stores get as many copies as new ones.
+With --repair it is made anew from the other stores, and packs that lie whole in
+fewer stores than the layout lets be lost get further copies.
 
 ` + goesOn + ` Where one goes on, it goes on as
 this command says, and this command follows it.`,
@@ -245,7 +245,8 @@ func storeAdd(a *adminFlags) *cobra.Command {
 		Short: "Add an object store, or take an emptied one back into use",
 		Long: `Adds an object store, in which packs are placed from now on by all servers; with
 the mirror, ` + "`store scrub --repair`" + ` copies the earlier ones. A store of this server
-that was emptied is taken back into use.
+that was emptied is taken back into use. A server that has one store is restarted
+for the second one, with both in its configuration.
 
 Credentials in the URL are kept in the database, for the other servers; without
 them each server takes its environment's. Add the store to the configuration

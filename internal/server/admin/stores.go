@@ -12,7 +12,7 @@ import (
 func (a *API) several() (*redundant.Store, error) {
 	if a.stores == nil {
 		return nil, fault.WithHint(fault.Errorf(fault.Conflict, "this server keeps its packs in one object store, as it is"),
-			"restart it with that store first and another one behind it, and --redundancy")
+			"restart it with that store first, another one behind it and --redundancy; then `parsec-server store scrub --repair` copies what it has")
 	}
 	return a.stores, nil
 }

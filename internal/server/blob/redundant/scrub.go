@@ -102,11 +102,11 @@ func (w *worker) found(ctx context.Context, row meta.Placement, number meta.Stor
 	f.Repaired++
 }
 
-// spread makes further copies of a pack that has fewer than new ones get,
-// since there were fewer stores when it was stored.
+// spread makes further copies of a pack that lies whole in fewer stores than may
+// be lost of those of new ones, since there were fewer when it was stored.
 func (w *worker) spread(ctx context.Context, row meta.Placement) error {
-	l := w.s.layout()
-	if l.Data != 1 || row.Data != 1 || len(row.Stores) >= l.Parts() {
+	want := w.s.layout().Parity + 1
+	if row.Data != 1 || len(row.Stores) >= want {
 		return nil
 	}
 	content, err := w.s.rebuildPart(ctx, row, -1)
@@ -115,7 +115,7 @@ func (w *worker) spread(ctx context.Context, row meta.Placement) error {
 		return ctx.Err()
 	}
 	for _, m := range w.s.active() {
-		if len(row.Stores) >= l.Parts() || slices.Contains(row.Stores, m.ID) {
+		if len(row.Stores) >= want || slices.Contains(row.Stores, m.ID) {
 			continue
 		}
 		if row, err = w.copyTo(ctx, row, m, len(row.Stores), content); err != nil {
