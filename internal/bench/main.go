@@ -32,6 +32,10 @@ type bench struct {
 	runs     int
 	scale    int // one in so many files, or bytes of a single file
 	stages   int // those begun so far, for the names of their folders
+	// objects says that what is stored goes to an S3 server of each stage.
+	objects bool
+	// running are the S3 servers that were started and not stopped.
+	running []*objects
 }
 
 func main() {
@@ -50,9 +54,11 @@ func run(ctx context.Context) (err error) {
 	flag.StringVar(&b.work, "work", filepath.Join(os.TempDir(), "parsec-bench"), "`folder` for data, which is kept for the next time, and copies")
 	flag.IntVar(&b.runs, "runs", 3, "how often each thing is done; the median counts")
 	only := flag.String("only", "D1,D2,D3,one,wan", "what to measure; drive is the mounted folder")
+	store := flag.String("store", "file", "what servers and peers store in: file, or s3")
 	rows := flag.String("rows", "", "of drive, only `rows` with one of these in their names")
 	quick := flag.Bool("quick", false, "a twentieth of the data, once: to see that it works")
 	flag.Parse()
+	b.objects = *store == "s3"
 	if *quick {
 		b.runs, b.scale = 1, 20
 	}
@@ -62,6 +68,11 @@ func run(ctx context.Context) (err error) {
 	// At the end and not before: ext4 makes new files several times slower for
 	// some minutes after many were removed.
 	defer func() { err = errors.Join(err, os.RemoveAll(b.stagesDir())) }()
+	defer func() {
+		for _, o := range b.running {
+			err = errors.Join(err, o.stop())
+		}
+	}()
 	fmt.Println(machine.Conditions(b.work))
 	printCiphers()
 	if *only == "drive" {

@@ -58,10 +58,8 @@ func (b *bench) measure(ctx context.Context, name string) (result, error) {
 		if err := b.oncePeers(ctx, &r, dir); err != nil {
 			return r, err
 		}
-		if s.files == 1 { // few files: removing them disturbs nothing, and keeping them fills disks
-			if err := os.RemoveAll(st.dir); err != nil {
-				return r, err
-			}
+		if err := st.end(s.files == 1); err != nil {
+			return r, err
 		}
 	}
 	return r, nil
@@ -126,10 +124,8 @@ func (b *bench) oncePeers(ctx context.Context, r *result, dir string) error {
 		}
 		r.ways[3+2*i].add(in, cost{})
 		r.ways[4+2*i].add(out, cost{})
-		if r.set.files == 1 {
-			if err := os.RemoveAll(st.dir); err != nil {
-				return err
-			}
+		if err := st.end(r.set.files == 1); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 )
 
 // peer is another program that encrypts files and stores them elsewhere, in a
-// folder of this machine. It fsyncs less than a server that has acknowledged,
+// folder of this machine or by an S3 server. It fsyncs less than a server that has acknowledged,
 // so the time of a final sync counts for everybody.
 type peer struct {
 	name string
@@ -27,19 +27,23 @@ type peer struct {
 func peers() []peer {
 	all := []peer{
 		{
-			name:      "restic",
-			variables: func(*stage) []string { return []string{"RESTIC_PASSWORD=" + password, "RESTIC_PROGRESS_FPS=0.1"} },
-			prepare:   [][]string{{"restic", "-q", "-r", "{store}", "init"}},
-			in:        []string{"restic", "-q", "--no-cache", "-r", "{store}", "backup", "{set}"},
-			out:       []string{"restic", "-q", "--no-cache", "-r", "{store}", "restore", "latest", "--target", "{out}"},
+			name: "restic",
+			variables: func(st *stage) []string {
+				return append(st.objects.variables(), "RESTIC_PASSWORD="+password, "RESTIC_PROGRESS_FPS=0.1")
+			},
+			prepare: [][]string{{"restic", "-q", "-r", "{store}", "init"}},
+			in:      []string{"restic", "-q", "--no-cache", "-r", "{store}", "backup", "{set}"},
+			out:     []string{"restic", "-q", "--no-cache", "-r", "{store}", "restore", "latest", "--target", "{out}"},
 		},
 		{
 			name: "rclone crypt",
 			variables: func(st *stage) []string {
-				return []string{
-					"RCLONE_CONFIG=" + st.path("rclone.conf"), "RCLONE_CONFIG_SAFE_TYPE=crypt",
-					"RCLONE_CONFIG_SAFE_REMOTE=" + st.path("store"), "RCLONE_CONFIG_SAFE_PASSWORD=" + st.obscured,
-				}
+				_, place := st.places()
+				return append(
+					st.objects.variables(),
+					"RCLONE_CONFIG="+st.path("rclone.conf"), "RCLONE_CONFIG_SAFE_TYPE=crypt",
+					"RCLONE_CONFIG_SAFE_REMOTE="+place, "RCLONE_CONFIG_SAFE_PASSWORD="+st.obscured,
+				)
 			},
 			in:  []string{"rclone", "-q", "copy", "{set}", "safe:set"},
 			out: []string{"rclone", "-q", "copy", "safe:set", "{out}"},
@@ -64,7 +68,8 @@ func (p peer) move(ctx context.Context, st *stage, set string) (in, out cost, er
 		st.obscured = strings.TrimSpace(string(text))
 	}
 	run := func(args []string) (cost, error) {
-		r := strings.NewReplacer("{set}", set, "{store}", st.path("store"), "{out}", st.path("out"))
+		place, _ := st.places()
+		r := strings.NewReplacer("{set}", set, "{store}", place, "{out}", st.path("out"))
 		command := exec.CommandContext(ctx, args[0])
 		for _, a := range args[1:] {
 			command.Args = append(command.Args, r.Replace(a))

@@ -56,6 +56,8 @@ type stage struct {
 	server                 *exec.Cmd
 	// obscured is the password as rclone wants it.
 	obscured string
+	// objects are where the server stores blocks, nil for a folder.
+	objects *objects
 	// wan is what lies between both sides, nil for nothing.
 	wan *wan
 }
@@ -89,7 +91,12 @@ func (s *stage) begin(ctx context.Context) error {
 func (b *bench) emptyStage() (*stage, error) {
 	b.stages++
 	s := &stage{programs: b.programs, dir: filepath.Join(b.stagesDir(), fmt.Sprintf("%d-%d", os.Getpid(), b.stages)), address: "127.0.0.1:0"}
-	return s, os.MkdirAll(s.dir, 0o700)
+	if err := os.MkdirAll(s.dir, 0o700); err != nil || !b.objects {
+		return s, err
+	}
+	var err error
+	s.objects, err = b.startObjects(context.Background(), s.path("s3"))
+	return s, err
 }
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
@@ -126,6 +133,9 @@ func (s *stage) start(ctx context.Context) error {
 	}
 	defer log.Close()
 	s.server = exec.CommandContext(ctx, filepath.Join(s.programs, "parsec-server"), "run", "--data", s.path("server"), "--listen", s.address)
+	if s.objects != nil {
+		s.server.Args = append(s.server.Args, "--store", s.objects.bucket())
+	}
 	if s.wan != nil {
 		s.server.Args = append(s.server.Args, "--insecure-http")
 		s.server = inside(s.wan.far, s.server)
