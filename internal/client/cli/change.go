@@ -73,7 +73,7 @@ func move(ctx context.Context, d *desk, sources []address, to address) error {
 }
 
 // onPaths calls act with the workspace and path of each argument, to be changed.
-func (r *run) onPaths(c *cobra.Command, args []string, act func(context.Context, *files.Local, string) error) error {
+func (r *run) onPaths(c *cobra.Command, args []string, act func(context.Context, *desk, *shown, string) error) error {
 	all, err := addresses(args, runtime.GOOS)
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (r *run) onPaths(c *cobra.Command, args []string, act func(context.Context,
 			if err := d.change(t); err != nil {
 				return err
 			}
-			if err := act(ctx, t.Local, a.path); err != nil {
+			if err := act(ctx, d, t, a.path); err != nil {
 				return err
 			}
 		}
@@ -105,7 +105,18 @@ in the log. Without the server it is done on this device, and sent with the next
 sync.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return r.onPaths(c, args, func(ctx context.Context, t *files.Local, p string) error { return t.Remove(ctx, p, recursive) })
+			return r.onPaths(c, args, func(ctx context.Context, d *desk, t *shown, p string) error {
+				if recursive {
+					done, err := t.RemoveAtOnce(ctx, p, func() (*files.Tree, error) { return d.bulk(ctx, t) })
+					if err == nil && done {
+						err = t.sync.Refresh(ctx)
+					}
+					if err != nil || done {
+						return err
+					}
+				}
+				return t.Remove(ctx, p, recursive)
+			})
 		},
 	}
 	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "remove folders too, with all that is in them")
@@ -121,7 +132,7 @@ func (r *run) mkdir() *cobra.Command {
 next sync.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return r.onPaths(c, args, func(ctx context.Context, t *files.Local, p string) error { return t.Mkdir(ctx, p, parents) })
+			return r.onPaths(c, args, func(ctx context.Context, _ *desk, t *shown, p string) error { return t.Mkdir(ctx, p, parents) })
 		},
 	}
 	c.Flags().BoolVarP(&parents, "parents", "p", false, "make the folders above too; one that is there is no error")

@@ -232,6 +232,29 @@ func (l *Local) Remove(ctx context.Context, p string, recursive bool) error {
 	return nil
 }
 
+// RemoveAtOnce removes a folder with all below it by one commit to the verified
+// tree that bulk returns, and reports whether it did: it does not where bulk
+// returns nil, or something of it is on this device alone.
+func (l *Local) RemoveAtOnce(ctx context.Context, p string, bulk func() (*Tree, error)) (done bool, err error) {
+	e, err := l.Stat(ctx, p)
+	if err != nil || e.Kind != manifest.Folder || e.ID == l.root.Entry() || l.mirror.Workspace().MayWrite() != nil {
+		return false, err
+	}
+	t, err := bulk()
+	if err != nil || t == nil {
+		return false, err
+	}
+	own := false
+	err = Walk(ctx, l, e, func(e Entry) error {
+		own = own || e.Local || e.Pending
+		return nil
+	})
+	if err != nil || own {
+		return false, err
+	}
+	return true, t.Remove(ctx, e)
+}
+
 // Move moves or renames an entry. Where a folder is at the destination, the entry
 // goes into it; a file there is replaced.
 func (l *Local) Move(ctx context.Context, from, to string) error {

@@ -6,6 +6,8 @@ import (
 	"path"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/client/edit"
+	"parsec/internal/client/merge"
 	"parsec/internal/format/manifest"
 )
 
@@ -39,6 +41,26 @@ func (t *Tree) Destination(ctx context.Context, to, name string) (Entry, string,
 		return Entry{}, "", fault.Errorf(fault.NotFound, "%s is not a folder", t.address(above.Path))
 	}
 	return above, names[len(names)-1], nil
+}
+
+// Remove removes an entry, and all below a folder, as one change: whatever there
+// is, one commit takes it away. What others put there meanwhile stays.
+func (t *Tree) Remove(ctx context.Context, e Entry) error {
+	view := edit.NewView(t.Mirror)
+	seen, err := merge.Look(ctx, view, e.ID)
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", t.address(e.Path), err)
+	}
+	op := merge.Remove{Entry: e.ID, Seen: seen}
+	if e.Kind == manifest.Folder {
+		if op.Below, err = merge.LookBelow(ctx, view, e.ID); err != nil {
+			return fmt.Errorf("remove %s: %w", t.address(e.Path), err)
+		}
+	}
+	if _, err := t.commit(ctx, edit.Edit{Ops: []merge.Op{op}, Base: new(merge.Base)}); err != nil {
+		return fmt.Errorf("remove %s: %w", t.address(e.Path), err)
+	}
+	return nil
 }
 
 // Copy copies an entry, and all below it, into a folder of the same workspace

@@ -367,3 +367,37 @@ func TestNothingIsWrittenThroughALinkThatAnExportMade(t *testing.T) {
 		t.Errorf("the folder outside holds %v, %v", there, err)
 	}
 }
+
+func TestAFolderIsRemovedByOneCommitWhateverIsInIt(t *testing.T) {
+	alice, tree := alone(t)
+	work(t, alice, tree, func(ctx context.Context, l *files.Local) error {
+		for i := range 30 {
+			if err := l.Mkdir(ctx, fmt.Sprintf("/many/%d/below", i), true); err != nil {
+				return err
+			}
+		}
+		return l.Mkdir(ctx, "/stays", false)
+	})
+	before := tree.Workspace().Log().Position().Index
+	bulk := func() (*files.Tree, error) { return tree, nil }
+	work(t, alice, tree, func(ctx context.Context, l *files.Local) error {
+		if done, err := l.RemoveAtOnce(ctx, "/many", bulk); !done || err != nil {
+			t.Errorf("removed at once: %v, %v", done, err)
+		}
+		return nil
+	})
+	want(t, tree, "/stays")
+	if n := tree.Workspace().Log().Position().Index - before; n != 1 {
+		t.Errorf("%d commits removed one folder", n)
+	}
+	work(t, alice, tree, func(ctx context.Context, l *files.Local) error {
+		if err := l.Mkdir(ctx, "/stays/own", false); err != nil {
+			return err
+		}
+		if done, err := l.RemoveAtOnce(ctx, "/stays", bulk); done || err != nil {
+			t.Errorf("with work that is only here, removed at once: %v, %v", done, err)
+		}
+		return l.Remove(ctx, "/stays", true)
+	})
+	want(t, tree)
+}
