@@ -58,7 +58,7 @@ func floors() []floor {
 		}},
 		{name: "4 session", side: "client", packages: []string{"internal/client/transfer", "internal/client/session", "internal/client/ignore"}},
 		{name: "5 workspace", side: "client", packages: []string{"internal/client/workspace"}},
-		{name: "6 mirror and overlay", side: "client", packages: []string{"internal/client/mirror", "internal/client/edit", "internal/client/basecache", "internal/client/layer", "internal/client/overlay", "internal/client/content", "internal/client/history"}},
+		{name: "6 mirror and overlay", side: "client", packages: []string{"internal/client/mirror", "internal/client/edit", "internal/client/basecache", "internal/client/layer", "internal/client/work", "internal/client/overlay", "internal/client/content", "internal/client/history"}},
 		{name: "7 files and sync", side: "client", packages: []string{"internal/client/files", "internal/client/audit", "internal/client/filesystem", "internal/client/syncer", "internal/client/demo"}},
 		{name: "8 agent and faces", side: "client", adapters: true, packages: []string{"internal/client/agent", "internal/client/mount", "internal/client/webdav"}},
 		{name: "9 command line", side: "client", packages: []string{"internal/client/cli", "internal/client/cli/*"}},

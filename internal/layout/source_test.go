@@ -97,22 +97,9 @@ func noPackageIsTooLarge(t *testing.T, all []source) {
 		}
 	}
 	for p, n := range lines {
-		allowed := maxPackageLines
-		if more, ok := larger()[p]; ok {
-			allowed = more
+		if n > maxPackageLines {
+			t.Errorf("%s has %d lines, at most %d are allowed", p, n, maxPackageLines)
 		}
-		if n > allowed {
-			t.Errorf("%s has %d lines, at most %d are allowed", p, n, allowed)
-		}
-	}
-}
-
-// larger are packages that are allowed more lines.
-func larger() map[string]int {
-	return map[string]int{
-		// One state machine: its events, their form on the disk, and what each does
-		// to the state make sense only together.
-		"internal/client/overlay": 4270,
 	}
 }
 

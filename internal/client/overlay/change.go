@@ -8,6 +8,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/client/merge"
+	"parsec/internal/client/work"
 	"parsec/internal/format/manifest"
 )
 
@@ -50,8 +51,8 @@ func refuse(r Refusal) error { return fault.Errorf(fault.Conflict, "change works
 // prepared is what a change needs from the base.
 type prepared struct {
 	epoch   uint64
-	adopt   []adopted
-	folders []adopted
+	adopt   []work.Adopted
+	folders []work.Adopted
 	// here are folders that were made here and are not in the base.
 	here []id.Entry
 }
@@ -62,8 +63,8 @@ func (o *Overlay) prepare(ctx context.Context, folders []id.Entry, entries ...id
 	p.epoch = o.base.Epoch()
 	for _, e := range entries {
 		o.mu.RLock()
-		n, gone := o.inodes[e], o.gone[e] != nil
-		have := n != nil && n.changed()
+		n, gone := o.work.Inodes[e], o.work.Gone[e] != nil
+		have := n != nil && n.Changed()
 		o.mu.RUnlock()
 		if e.IsZero() || have || gone {
 			continue
@@ -78,7 +79,7 @@ func (o *Overlay) prepare(ctx context.Context, folders []id.Entry, entries ...id
 		if e == o.Root {
 			seen.Node.Kind = manifest.Folder
 		}
-		p.adopt = append(p.adopt, adopted{e, seen})
+		p.adopt = append(p.adopt, work.Adopted{Entry: e, Seen: seen})
 		folders = append(folders, seen.Place.Folder)
 	}
 	for _, f := range folders {
@@ -93,16 +94,16 @@ func (o *Overlay) prepare(ctx context.Context, folders []id.Entry, entries ...id
 func (o *Overlay) prepareFolders(ctx context.Context, folder id.Entry, p *prepared) error {
 	for !folder.IsZero() {
 		o.mu.RLock()
-		_, known := o.known.Folders[folder]
-		n := o.inodes[folder]
-		made := n != nil && n.apart()
+		_, known := o.work.Known.Folders[folder]
+		n := o.work.Inodes[folder]
+		made := n != nil && n.Apart()
 		o.mu.RUnlock()
 		if made { // it is made here, those above are known
 			p.here = append(p.here, folder)
 			return nil
 		}
 		for _, a := range p.folders {
-			known = known || a.entry == folder
+			known = known || a.Entry == folder
 		}
 		if known {
 			return nil
@@ -115,7 +116,7 @@ func (o *Overlay) prepareFolders(ctx context.Context, folder id.Entry, p *prepar
 			return notThere()
 		}
 		seen.Node.Kind = manifest.Folder
-		p.folders = append(p.folders, adopted{folder, seen})
+		p.folders = append(p.folders, work.Adopted{Entry: folder, Seen: seen})
 		folder = seen.Place.Folder
 	}
 	return nil
@@ -123,7 +124,7 @@ func (o *Overlay) prepareFolders(ctx context.Context, folder id.Entry, p *prepar
 
 // change prepares and makes an event until the base does not move in between.
 // check is called with mu held, and completes the event.
-func (o *Overlay) change(ctx context.Context, folders, entries []id.Entry, check func(*event) error) error {
+func (o *Overlay) change(ctx context.Context, folders, entries []id.Entry, check func(*work.Event) error) error {
 	for {
 		p, err := o.prepare(ctx, folders, entries...)
 		if err != nil {
@@ -139,37 +140,37 @@ func (o *Overlay) change(ctx context.Context, folders, entries []id.Entry, check
 	}
 }
 
-func (o *Overlay) attempt(p prepared, check func(*event) error) (bool, error) {
+func (o *Overlay) attempt(p prepared, check func(*work.Event) error) (bool, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
 		return true, fault.Errorf(fault.Failed, "change workspace: it is closed")
 	}
-	if o.base.Epoch() != p.epoch || slices.ContainsFunc(p.here, func(f id.Entry) bool { return o.inodes[f] == nil }) {
+	if o.base.Epoch() != p.epoch || slices.ContainsFunc(p.here, func(f id.Entry) bool { return o.work.Inodes[f] == nil }) {
 		return false, nil
 	}
-	e := event{at: o.Now()}
+	e := work.Event{At: o.Now()}
 	for _, a := range p.adopt {
-		if n := o.inodes[a.entry]; n == nil || !n.changed() {
-			e.adopt = append(e.adopt, a)
+		if n := o.work.Inodes[a.Entry]; n == nil || !n.Changed() {
+			e.Adopt = append(e.Adopt, a)
 		}
 	}
 	for _, a := range p.folders {
-		if _, known := o.known.Folders[a.entry]; !known {
-			e.folders = append(e.folders, a)
+		if _, known := o.work.Known.Folders[a.Entry]; !known {
+			e.Folders = append(e.Folders, a)
 		}
 	}
 	if err := check(&e); err != nil {
 		return true, err
 	}
-	if e.kind == 0 {
+	if e.Kind == 0 {
 		return true, nil
 	}
 	if err := o.do(e); err != nil {
 		return true, err
 	}
-	if e.done != nil {
-		e.done()
+	if e.Done != nil {
+		e.Done()
 	}
 	o.tell()
 	return true, nil
@@ -178,17 +179,17 @@ func (o *Overlay) attempt(p prepared, check func(*event) error) (bool, error) {
 // free makes sure that a folder does not have a name, with what the base said
 // of it; mu is held.
 func (o *Overlay) free(folder id.Entry, name string, inBase manifest.Child, found bool) error {
-	if o.gone[folder] != nil {
+	if o.work.Gone[folder] != nil {
 		return notThere()
 	}
-	if n := o.inodes[folder]; n != nil && n.changed() && n.state.node.Kind != manifest.Folder {
+	if n := o.work.Inodes[folder]; n != nil && n.Changed() && n.State.Node.Kind != manifest.Folder {
 		return refuse(NotFolder)
 	}
-	k, ok := o.kids[folder][name]
+	k, ok := o.work.Kid(merge.Place{Folder: folder, Name: name})
 	switch {
-	case ok && !k.child.Removed():
+	case ok && !k.Removed():
 		return refuse(Exists)
-	case !ok && found && o.stands(folder, inBase):
+	case !ok && found && o.work.Stands(folder, inBase):
 		return refuse(Exists)
 	}
 	return nil
@@ -201,7 +202,7 @@ func (o *Overlay) Create(ctx context.Context, at merge.Place, n merge.Node) (Nod
 }
 
 // create does so; opened is called with the inode before anybody can see it.
-func (o *Overlay) create(ctx context.Context, at merge.Place, n merge.Node, opened func(*inode)) (out Node, err error) {
+func (o *Overlay) create(ctx context.Context, at merge.Place, n merge.Node, opened func(*work.Inode)) (out Node, err error) {
 	if err := manifest.CheckName(at.Name); err != nil {
 		return out, err
 	}
@@ -213,26 +214,26 @@ func (o *Overlay) create(ctx context.Context, at merge.Place, n merge.Node, open
 			return out, err
 		}
 	}
-	err = o.change(ctx, []id.Entry{at.Folder}, nil, func(ev *event) error {
+	err = o.change(ctx, []id.Entry{at.Folder}, nil, func(ev *work.Event) error {
 		if err := o.free(at.Folder, at.Name, inBase, found); err != nil {
 			return err
 		}
 		if n.Created == 0 {
-			n.Created = ev.at.UnixNano()
+			n.Created = ev.At.UnixNano()
 		}
 		if n.Modified == 0 {
-			n.Modified = ev.at.UnixNano()
+			n.Modified = ev.At.UnixNano()
 		}
 		n.File = manifest.FileBody{Executable: n.File.Executable}
-		ev.kind, ev.entry, ev.place, ev.node = evCreate, e, at, n
-		above := o.inodes[at.Folder]
-		ev.local = above != nil && above.local || o.Ignore(at.Name)
-		ev.done = func() {
-			in := o.inodes[e]
+		ev.Kind, ev.Entry, ev.Place, ev.Node = work.EvCreate, e, at, n
+		above := o.work.Inodes[at.Folder]
+		ev.Local = above != nil && above.Local || o.Ignore(at.Name)
+		ev.Done = func() {
+			in := o.work.Inodes[e]
 			if opened != nil {
 				opened(in)
 			}
-			out = o.nodeOf(in)
+			out = o.work.NodeOf(in)
 		}
 		return nil
 	})
@@ -241,27 +242,27 @@ func (o *Overlay) create(ctx context.Context, at merge.Place, n merge.Node, open
 
 // writable makes sure that an entry has a state that can be changed.
 func (o *Overlay) writable(ctx context.Context, e id.Entry) error {
-	return o.change(ctx, nil, []id.Entry{e}, func(ev *event) error {
-		if o.gone[e] != nil {
+	return o.change(ctx, nil, []id.Entry{e}, func(ev *work.Event) error {
+		if o.work.Gone[e] != nil {
 			return notThere()
 		}
-		if n := o.inodes[e]; n != nil && n.changed() && !n.state.frozen {
+		if n := o.work.Inodes[e]; n != nil && n.Changed() && !n.State.Frozen {
 			return nil
 		}
-		ev.kind, ev.entry, ev.copy = evTouch, e, id.New[id.Entry]()
+		ev.Kind, ev.Entry, ev.Copy = work.EvTouch, e, id.New[id.Entry]()
 		return nil
 	})
 }
 
 // alter changes an entry's fields in a state that can be changed.
-func (o *Overlay) alter(ctx context.Context, e id.Entry, set func(*inode, *event) error) error {
+func (o *Overlay) alter(ctx context.Context, e id.Entry, set func(*work.Inode, *work.Event) error) error {
 	for {
 		if err := o.writable(ctx, e); err != nil {
 			return err
 		}
 		o.mu.Lock()
-		n := o.inodes[e]
-		if n == nil || !n.changed() || n.state.frozen { // it was taken or removed meanwhile
+		n := o.work.Inodes[e]
+		if n == nil || !n.Changed() || n.State.Frozen { // it was taken or removed meanwhile
 			o.mu.Unlock()
 			continue
 		}
@@ -273,40 +274,40 @@ func (o *Overlay) alter(ctx context.Context, e id.Entry, set func(*inode, *event
 }
 
 // alterInode does so; the caller holds mu.
-func (o *Overlay) alterInode(n *inode, set func(*inode, *event) error) error {
+func (o *Overlay) alterInode(n *work.Inode, set func(*work.Inode, *work.Event) error) error {
 	if err := o.flushOthers(nil); err != nil {
 		return err
 	}
-	node := n.state.node
-	ev := event{entry: n.id, at: o.Now(), executable: node.File.Executable, created: node.Created, modified: o.nodeOf(n).Modified}
+	node := n.State.Node
+	ev := work.Event{Entry: n.ID, At: o.Now(), Executable: node.File.Executable, Created: node.Created, Modified: o.work.NodeOf(n).Modified}
 	if err := set(n, &ev); err != nil {
 		return err
 	}
-	if n.orphan { // nobody will ever look for it in the journal
-		ev.changes = 0
-		if ev.kind == evTruncate {
-			ev.changes = n.state.content.changes + 1
+	if n.Orphan { // nobody will ever look for it in the journal
+		ev.Changes = 0
+		if ev.Kind == work.EvTruncate {
+			ev.Changes = n.State.Content.Changes + 1
 		}
-		return o.applySet(n, ev)
+		return o.work.ApplySet(n, ev)
 	}
 	return o.do(ev)
 }
 
 // SetModified gives an entry a time of modification.
 func (o *Overlay) SetModified(ctx context.Context, e id.Entry, at time.Time) error {
-	return o.alter(ctx, e, func(_ *inode, ev *event) error {
-		ev.kind, ev.modified = evSet, at.UnixNano()
+	return o.alter(ctx, e, func(_ *work.Inode, ev *work.Event) error {
+		ev.Kind, ev.Modified = work.EvSet, at.UnixNano()
 		return nil
 	})
 }
 
 // SetExecutable sets whether a file is a program.
 func (o *Overlay) SetExecutable(ctx context.Context, e id.Entry, executable bool) error {
-	return o.alter(ctx, e, func(n *inode, ev *event) error {
-		if n.state.content == nil {
+	return o.alter(ctx, e, func(n *work.Inode, ev *work.Event) error {
+		if n.State.Content == nil {
 			return nil
 		}
-		ev.kind, ev.executable = evSet, executable
+		ev.Kind, ev.Executable = work.EvSet, executable
 		return nil
 	})
 }
@@ -322,10 +323,10 @@ func (o *Overlay) find(ctx context.Context, at merge.Place) (manifest.Child, err
 
 // still makes sure that a name leads to an entry as it did before mu was held.
 func (o *Overlay) still(at merge.Place, c manifest.Child) bool {
-	if k, ok := o.kids[at.Folder][at.Name]; ok {
-		return k.child == c
+	if k, ok := o.work.Kid(at); ok {
+		return k == c
 	}
-	return o.stands(at.Folder, c)
+	return o.work.Stands(at.Folder, c)
 }
 
 // Remove removes what a folder names so: an empty folder if folder is set,
@@ -346,13 +347,13 @@ func (o *Overlay) Remove(ctx context.Context, at merge.Place, folder bool) error
 			return err
 		}
 		again := false
-		err = o.change(ctx, []id.Entry{at.Folder}, []id.Entry{c.Entry}, func(ev *event) error {
+		err = o.change(ctx, []id.Entry{at.Folder}, []id.Entry{c.Entry}, func(ev *work.Event) error {
 			again = !o.still(at, c)
 			if !again {
 				if err := o.emptyHere(c); err != nil {
 					return err
 				}
-				ev.kind, ev.entry = evRemove, c.Entry
+				ev.Kind, ev.Entry = work.EvRemove, c.Entry
 				o.placeAdopted(ev, c.Entry, at)
 			}
 			return nil
@@ -365,10 +366,10 @@ func (o *Overlay) Remove(ctx context.Context, at merge.Place, folder bool) error
 
 // placeAdopted says where an entry was seen: the base may have it elsewhere
 // too, if a member contradicts another.
-func (o *Overlay) placeAdopted(ev *event, e id.Entry, at merge.Place) {
-	for i := range ev.adopt {
-		if ev.adopt[i].entry == e {
-			ev.adopt[i].seen.Place = at
+func (o *Overlay) placeAdopted(ev *work.Event, e id.Entry, at merge.Place) {
+	for i := range ev.Adopt {
+		if ev.Adopt[i].Entry == e {
+			ev.Adopt[i].Seen.Place = at
 		}
 	}
 }
@@ -387,10 +388,8 @@ func (o *Overlay) ensureEmpty(ctx context.Context, c manifest.Child) error {
 
 // emptyHere fails if something was put into a folder here; mu is held.
 func (o *Overlay) emptyHere(c manifest.Child) error {
-	for _, k := range o.kids[c.Entry] {
-		if !k.child.Removed() {
-			return refuse(NotEmpty)
-		}
+	if o.work.Holds(c.Entry) {
+		return refuse(NotEmpty)
 	}
 	return nil
 }
@@ -405,7 +404,7 @@ func (o *Overlay) Move(ctx context.Context, from, to merge.Place, replace bool) 
 	}
 	for {
 		moved, again, err := o.tryMove(ctx, from, to, replace)
-		if err == nil && !again && o.shares.Swap(false) { // it was ignored itself, and is not any more
+		if err == nil && !again && o.work.Shares.Swap(false) { // it was ignored itself, and is not any more
 			err = o.PublishUnignored(ctx)
 		}
 		if err != nil || !again {
@@ -430,7 +429,7 @@ func (o *Overlay) tryMove(ctx context.Context, from, to merge.Place, replace boo
 	if taken {
 		entries = append(entries, over.Entry)
 	}
-	err = o.change(ctx, []id.Entry{from.Folder, to.Folder}, entries, func(ev *event) error {
+	err = o.change(ctx, []id.Entry{from.Folder, to.Folder}, entries, func(ev *work.Event) error {
 		if !o.still(from, c) || taken && !o.still(to, over) || !taken && o.free(to.Folder, to.Name, manifest.Child{}, false) != nil {
 			again = true
 			return nil
@@ -439,15 +438,15 @@ func (o *Overlay) tryMove(ctx context.Context, from, to merge.Place, replace boo
 			if err := o.emptyHere(over); err != nil {
 				return err
 			}
-			ev.over = over.Entry
+			ev.Over = over.Entry
 		}
-		ev.kind, ev.entry, ev.place, ev.copy = evMove, c.Entry, to, id.New[id.Entry]()
+		ev.Kind, ev.Entry, ev.Place, ev.Copy = work.EvMove, c.Entry, to, id.New[id.Entry]()
 		o.placeAdopted(ev, c.Entry, from)
 		o.placeAdopted(ev, over.Entry, to)
-		ev.done = func() {
+		ev.Done = func() {
 			moved = over.Entry // as the base has it, unless something is known here
-			if k, ok := o.kids[to.Folder][to.Name]; ok {
-				moved = k.child.Entry
+			if k, ok := o.work.Kid(to); ok {
+				moved = k.Entry
 			}
 		}
 		return o.prepareMove(c.Entry, over.Entry, to, ev)
@@ -494,21 +493,21 @@ func (o *Overlay) checkMove(ctx context.Context, c, over manifest.Child, to merg
 // prepareMove decides whether what moves stays on this device, and hands what
 // was written to it to the journal, which then has it before the move. The
 // caller holds mu.
-func (o *Overlay) prepareMove(e, over id.Entry, to merge.Place, ev *event) error {
-	n, above, w := o.inodes[e], o.inodes[to.Folder], o.inodes[over]
-	inLocal := above != nil && above.local
-	local := n != nil && n.local
+func (o *Overlay) prepareMove(e, over id.Entry, to merge.Place, ev *work.Event) error {
+	n, above, w := o.work.Inodes[e], o.work.Inodes[to.Folder], o.work.Inodes[over]
+	inLocal := above != nil && above.Local
+	local := n != nil && n.Local
 	if !local && inLocal {
 		return refuse(Across)
 	}
 	if local {
-		ev.local = inLocal || o.Ignore(to.Name)
-		if w != nil && !w.local && w.changed() || w == nil && !over.IsZero() {
-			ev.local = false // what replaces a part of the workspace is one
+		ev.Local = inLocal || o.Ignore(to.Name)
+		if w != nil && !w.Local && w.Changed() || w == nil && !over.IsZero() {
+			ev.Local = false // what replaces a part of the workspace is one
 		}
 	}
-	if n != nil && n.state.content != nil && n.changed() && !n.state.frozen {
-		return o.closeContent(n.state.content)
+	if n != nil && n.State.Content != nil && n.Changed() && !n.State.Frozen {
+		return o.closeContent(n.State.Content)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"parsec/internal/base/id"
 	"parsec/internal/client/layer"
 	"parsec/internal/client/merge"
+	"parsec/internal/client/work"
 	"parsec/internal/format/manifest"
 )
 
@@ -18,7 +19,7 @@ import (
 // newer version. Its methods may be called from many goroutines.
 type File struct {
 	o      *Overlay
-	n      *inode
+	n      *work.Inode
 	writes bool
 }
 
@@ -49,45 +50,45 @@ func (o *Overlay) open(e id.Entry, s merge.State, epoch uint64, write bool) (f *
 	if o.closed {
 		return nil, false, fault.Errorf(fault.Failed, "open file: the workspace is closed")
 	}
-	if n := o.removed(e); n != nil {
+	if n := o.work.Removed(e); n != nil {
 		return o.handle(n, write), false, nil
 	}
-	if o.gone[e] != nil {
+	if o.work.Gone[e] != nil {
 		return nil, false, notThere()
 	}
-	n := o.inodes[e]
-	if n == nil || !n.changed() {
+	n := o.work.Inodes[e]
+	if n == nil || !n.Changed() {
 		switch {
 		case o.base.Epoch() != epoch:
 			return nil, true, nil
 		case s.Gone || s.Version == 0:
 			return nil, false, notThere()
 		}
-		if n == nil || n.version != s.Version {
-			n = o.adopted(n, adopted{e, merge.Seen{Version: s.Version, Node: s.Node}})
-			o.inodes[e] = n
+		if n == nil || n.Version != s.Version {
+			n = o.work.Adopted(n, work.Adopted{Entry: e, Seen: merge.Seen{Version: s.Version, Node: s.Node}})
+			o.work.Inodes[e] = n
 		}
 	}
-	if n.state.content == nil {
-		if n.handles == 0 && !n.changed() {
-			delete(o.inodes, e)
+	if n.State.Content == nil {
+		if n.Handles == 0 && !n.Changed() {
+			delete(o.work.Inodes, e)
 		}
 		return nil, false, refuse(IsFolder)
 	}
 	return o.handle(n, write), false, nil
 }
 
-func (o *Overlay) handle(n *inode, write bool) *File {
-	n.handles++
+func (o *Overlay) handle(n *work.Inode, write bool) *File {
+	n.Handles++
 	if write {
-		n.writers++
+		n.Writers++
 	}
 	return &File{o, n, write}
 }
 
 // CreateFile makes a file and opens it for writing.
 func (o *Overlay) CreateFile(ctx context.Context, at merge.Place, executable bool) (f *File, n Node, err error) {
-	n, err = o.create(ctx, at, merge.Node{Kind: manifest.File, File: manifest.FileBody{Executable: executable}}, func(n *inode) {
+	n, err = o.create(ctx, at, merge.Node{Kind: manifest.File, File: manifest.FileBody{Executable: executable}}, func(n *work.Inode) {
 		f = o.handle(n, true)
 	})
 	return f, n, err
@@ -97,21 +98,21 @@ func (o *Overlay) CreateFile(ctx context.Context, at merge.Place, executable boo
 func (f *File) Entry() id.Entry {
 	f.o.mu.RLock()
 	defer f.o.mu.RUnlock()
-	return f.n.id
+	return f.n.ID
 }
 
 // Node returns what there is to see of the file.
 func (f *File) Node() Node {
 	f.o.mu.RLock()
 	defer f.o.mu.RUnlock()
-	return f.o.nodeOf(f.n)
+	return f.o.work.NodeOf(f.n)
 }
 
 // ReadAt reads from an offset on. It returns less than len(p) only at the end
 // of the file, and no error there.
 func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	f.o.mu.RLock()
-	c := f.n.state.content
+	c := f.n.State.Content
 	f.o.mu.RUnlock()
 	n, err := f.o.readContent(ctx, c, p, off)
 	if err != nil {
@@ -152,13 +153,13 @@ func (f *File) write(ctx context.Context, p []byte, where func(size int64) int64
 func (f *File) tryWrite(p []byte, where func(int64) int64) (n int, done bool, err error) {
 	f.o.mu.RLock()
 	defer f.o.mu.RUnlock()
-	if f.n.state.frozen || !f.n.changed() || f.o.closed {
+	if f.n.State.Frozen || !f.n.Changed() || f.o.closed {
 		return 0, f.o.closed, f.o.closedError()
 	}
 	f.o.writing.Lock()
 	defer f.o.writing.Unlock()
-	c := f.n.state.content
-	size, _ := c.lengths()
+	c := f.n.State.Content
+	size, _ := c.Lengths()
 	off := where(size)
 	now := f.o.Now()
 	for n < len(p) {
@@ -183,7 +184,7 @@ func (o *Overlay) closedError() error {
 func (f *File) writable(ctx context.Context) error {
 	o := f.o
 	o.mu.RLock()
-	ready, orphan, e := f.n.changed() && !f.n.state.frozen, f.n.orphan, f.n.id
+	ready, orphan, e := f.n.Changed() && !f.n.State.Frozen, f.n.Orphan, f.n.ID
 	o.mu.RUnlock()
 	if ready {
 		return nil
@@ -191,9 +192,9 @@ func (f *File) writable(ctx context.Context) error {
 	if orphan {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		if f.n.state.frozen {
-			was := f.n.state
-			f.n.state = &state{node: was.node, content: was.content.above()}
+		if f.n.State.Frozen {
+			was := f.n.State
+			f.n.State = &work.State{Node: was.Node, Content: was.Content.Above()}
 		}
 		return nil
 	}
@@ -201,40 +202,29 @@ func (f *File) writable(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return o.change(ctx, []id.Entry{place.Folder}, nil, func(ev *event) error { return f.touch(ev, place) })
+	return o.change(ctx, []id.Entry{place.Folder}, nil, func(ev *work.Event) error { return f.touch(ev, place) })
 }
 
 // touch completes an event that lets the file be written to; mu is held.
-func (f *File) touch(ev *event, place merge.Place) error {
+func (f *File) touch(ev *work.Event, place merge.Place) error {
 	n := f.n
-	if n.orphan || n.changed() && !n.state.frozen {
+	if n.Orphan || n.Changed() && !n.State.Frozen {
 		return nil
 	}
-	current := f.o.inodes[n.id]
-	if current != n && current != nil && current.changed() {
+	current := f.o.work.Inodes[n.ID]
+	if current != n && current != nil && current.Changed() {
 		return fault.Errorf(fault.Stale, "write file: %w", Replaced)
 	}
-	if !n.changed() {
-		if current != n && current != nil && current.handles > 0 {
-			f.o.orphans[current] = true
+	if !n.Changed() {
+		if current != n && current != nil && current.Handles > 0 {
+			f.o.work.Orphans[current] = true
 		}
-		ev.adopt = []adopted{{n.id, merge.Seen{Version: n.version, Place: place, Node: n.baseNode()}}}
-		f.o.inodes[n.id] = n
-		delete(f.o.orphans, n)
+		ev.Adopt = []work.Adopted{{Entry: n.ID, Seen: merge.Seen{Version: n.Version, Place: place, Node: n.BaseNode()}}}
+		f.o.work.Inodes[n.ID] = n
+		delete(f.o.work.Orphans, n)
 	}
-	ev.kind, ev.entry, ev.copy = evTouch, n.id, id.New[id.Entry]()
+	ev.Kind, ev.Entry, ev.Copy = work.EvTouch, n.ID, id.New[id.Entry]()
 	return nil
-}
-
-// baseNode returns what the base says of a file that did not change.
-func (n *inode) baseNode() merge.Node {
-	out := n.state.node
-	if c := n.state.content; c != nil {
-		executable := out.File.Executable
-		out.File, out.Modified = c.base, c.modified
-		out.File.Executable = executable
-	}
-	return out
 }
 
 // Truncate gives the file a size.
@@ -242,19 +232,19 @@ func (f *File) Truncate(ctx context.Context, size int64) error {
 	if size < 0 || size > manifest.MaxFileSize {
 		return fault.Errorf(fault.TooLarge, "truncate file: to %d bytes", size)
 	}
-	return f.alter(ctx, func(n *inode, ev *event) error {
-		ev.kind, ev.number, ev.modified, ev.changes = evTruncate, size, ev.at.UnixNano(), n.state.content.changes+1
+	return f.alter(ctx, func(n *work.Inode, ev *work.Event) error {
+		ev.Kind, ev.Number, ev.Modified, ev.Changes = work.EvTruncate, size, ev.At.UnixNano(), n.State.Content.Changes+1
 		return nil
 	})
 }
 
-func (f *File) alter(ctx context.Context, set func(*inode, *event) error) error {
+func (f *File) alter(ctx context.Context, set func(*work.Inode, *work.Event) error) error {
 	for {
 		if err := f.writable(ctx); err != nil {
 			return err
 		}
 		f.o.mu.Lock()
-		if f.n.state.frozen || !f.n.changed() {
+		if f.n.State.Frozen || !f.n.Changed() {
 			f.o.mu.Unlock()
 			continue
 		}
@@ -280,18 +270,18 @@ func (f *File) Flush() error {
 func (f *File) flush(done bool) error {
 	f.o.mu.RLock()
 	defer f.o.mu.RUnlock()
-	if f.n.orphan || f.n.state.frozen || !f.n.changed() || f.o.closed {
+	if f.n.Orphan || f.n.State.Frozen || !f.n.Changed() || f.o.closed {
 		return nil
 	}
 	f.o.writing.Lock()
 	defer f.o.writing.Unlock()
-	c := f.n.state.content
+	c := f.n.State.Content
 	if err := f.o.closeContent(c); err != nil || !done {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.busy = false
+	c.Mu.Lock()
+	defer c.Mu.Unlock()
+	c.Busy = false
 	return nil
 }
 
@@ -313,16 +303,16 @@ func (f *File) Close() error {
 	o := f.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f.n.handles--
+	f.n.Handles--
 	if f.writes {
-		f.n.writers--
+		f.n.Writers--
 	}
-	if f.n.handles > 0 {
+	if f.n.Handles > 0 {
 		return err
 	}
-	delete(o.orphans, f.n)
-	if !f.n.changed() && o.inodes[f.n.id] == f.n {
-		delete(o.inodes, f.n.id)
+	delete(o.work.Orphans, f.n)
+	if !f.n.Changed() && o.work.Inodes[f.n.ID] == f.n {
+		delete(o.work.Inodes, f.n.ID)
 	}
 	return err
 }
@@ -331,25 +321,25 @@ func (f *File) Close() error {
 // the rest are holes. Parts may overlap.
 func (f *File) Spans(ctx context.Context, from, to int64) ([]Range, error) {
 	f.o.mu.RLock()
-	c := f.n.state.content
+	c := f.n.State.Content
 	f.o.mu.RUnlock()
-	c.mu.RLock()
-	defer c.mu.RUnlock()
+	c.Mu.RLock()
+	defer c.Mu.RUnlock()
 	var out []Range
 	add := func(s layer.Span) error {
 		if s.From < s.To {
-			out = append(out, Range{uint64(s.From), uint64(s.To)})
+			out = append(out, Range{From: uint64(s.From), To: uint64(s.To)})
 		}
 		return nil
 	}
-	err := c.top.Read(layer.Span{From: from, To: min(to, c.size)}, func(at int64, e layer.Extent) error {
+	err := c.Top.Read(layer.Span{From: from, To: min(to, c.Size)}, func(at int64, e layer.Extent) error {
 		return add(layer.Span{From: at, To: at + int64(e.To-e.From)})
 	}, func(s layer.Span) error {
-		s.To = min(s.To, int64(c.base.Size))
+		s.To = min(s.To, int64(c.Base.Size))
 		return add(s)
 	})
-	if end := c.bufferAt + int64(len(c.buffer)); err == nil && len(c.buffer) > 0 && end > from {
-		err = add(layer.Span{From: max(from, c.bufferAt), To: min(end, to)})
+	if end := c.BufferAt + int64(len(c.Buffer)); err == nil && len(c.Buffer) > 0 && end > from {
+		err = add(layer.Span{From: max(from, c.BufferAt), To: min(end, to)})
 		slices.SortFunc(out, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
 	}
 	return out, err
@@ -397,8 +387,8 @@ func (f *File) Again(write bool) *File {
 func (f *File) Newest(ctx context.Context) (bool, error) {
 	o, n := f.o, f.n
 	o.mu.RLock()
-	e, version := n.id, n.version
-	current, changed := !n.orphan && o.inodes[e] == n, n.changed()
+	e, version := n.ID, n.Version
+	current, changed := !n.Orphan && o.work.Inodes[e] == n, n.Changed()
 	o.mu.RUnlock()
 	if !current || changed {
 		return current, nil
@@ -409,16 +399,16 @@ func (f *File) Newest(ctx context.Context) (bool, error) {
 
 // SetModified gives the file a time of modification.
 func (f *File) SetModified(ctx context.Context, at time.Time) error {
-	return f.alter(ctx, func(_ *inode, ev *event) error {
-		ev.kind, ev.modified = evSet, at.UnixNano()
+	return f.alter(ctx, func(_ *work.Inode, ev *work.Event) error {
+		ev.Kind, ev.Modified = work.EvSet, at.UnixNano()
 		return nil
 	})
 }
 
 // SetExecutable sets whether the file is a program.
 func (f *File) SetExecutable(ctx context.Context, executable bool) error {
-	return f.alter(ctx, func(_ *inode, ev *event) error {
-		ev.kind, ev.executable = evSet, executable
+	return f.alter(ctx, func(_ *work.Inode, ev *work.Event) error {
+		ev.Kind, ev.Executable = work.EvSet, executable
 		return nil
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
 	"parsec/internal/client/merge"
+	"parsec/internal/client/work"
 )
 
 // PublishUnignored makes what stayed on this device a part of the workspace as
@@ -33,32 +34,32 @@ func (o *Overlay) unignored(tried map[id.Entry]bool) map[id.Entry]merge.Place {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	all := map[id.Entry]merge.Place{}
-	for e, n := range o.inodes {
+	for e, n := range o.work.Inodes {
 		if !tried[e] && o.heldInVain(n) {
-			all[e] = n.place
+			all[e] = n.Place
 		}
 	}
 	return all
 }
 
 // heldInVain reports whether an inode is local without a reason; mu is held.
-func (o *Overlay) heldInVain(n *inode) bool {
-	if !n.local || n.orphan || o.gone[n.place.Folder] != nil || o.Ignore(n.place.Name) {
+func (o *Overlay) heldInVain(n *work.Inode) bool {
+	if !n.Local || n.Orphan || o.work.Gone[n.Place.Folder] != nil || o.Ignore(n.Place.Name) {
 		return false
 	}
-	above := o.inodes[n.place.Folder]
-	return above == nil || !above.local
+	above := o.work.Inodes[n.Place.Folder]
+	return above == nil || !above.Local
 }
 
 func (o *Overlay) publishOne(ctx context.Context, e id.Entry, at merge.Place) error {
-	return o.change(ctx, []id.Entry{at.Folder}, nil, func(ev *event) error {
-		n := o.inodes[e]
-		if n == nil || n.place != at || !o.heldInVain(n) {
+	return o.change(ctx, []id.Entry{at.Folder}, nil, func(ev *work.Event) error {
+		n := o.work.Inodes[e]
+		if n == nil || n.Place != at || !o.heldInVain(n) {
 			return nil // it was moved or removed meanwhile
 		}
-		ev.kind, ev.entry = evPublish, e
-		if n.state.content != nil {
-			return o.closeContent(n.state.content)
+		ev.Kind, ev.Entry = work.EvPublish, e
+		if n.State.Content != nil {
+			return o.closeContent(n.State.Content)
 		}
 		return nil
 	})

@@ -9,6 +9,7 @@ import (
 	"parsec/internal/base/id"
 	"parsec/internal/client/basecache"
 	"parsec/internal/client/journal"
+	"parsec/internal/client/work"
 )
 
 // Open opens the overlay of a workspace with what its journal holds. Damaged
@@ -22,8 +23,7 @@ func Open(c Config) (*Overlay, error) {
 	}
 	o := &Overlay{
 		Config: c, base: basecache.New(c.Base), changed: make(chan struct{}, 1),
-		inodes: map[id.Entry]*inode{}, orphans: map[*inode]bool{}, kids: map[id.Entry]map[string]kid{}, gone: map[id.Entry]*op{},
-		times: map[id.Entry]int64{}, uses: map[id.Entry]int{}, numbers: map[id.Entry]uint64{}, problems: map[id.Entry]*Problem{},
+		work: work.NewTree(c.Root),
 	}
 	var records []journal.Record
 	j, damage, err := journal.Open(c.Journal, func(r journal.Record) error {
@@ -48,12 +48,12 @@ func (o *Overlay) replay(records []journal.Record, damage []journal.Damage) {
 	for _, d := range damage {
 		o.lose(o.Root, d)
 	}
-	snapshot, rest, err := newestSnapshot(records)
+	snapshot, rest, err := work.NewestSnapshot(records)
 	if err != nil {
 		o.lose(o.Root, err)
 	}
 	if snapshot != nil {
-		if err := o.restore(snapshot); err != nil {
+		if err := o.work.Restore(snapshot); err != nil {
 			o.lose(o.Root, err)
 		}
 	}
@@ -61,24 +61,24 @@ func (o *Overlay) replay(records []journal.Record, damage []journal.Damage) {
 		if len(damage) > 0 && i > 0 && r.Number != rest[i-1].Number+1 {
 			o.missing()
 		}
-		e, err := decodeEvent(r.Body)
+		e, err := work.DecodeEvent(r.Body)
 		if err != nil {
 			o.lose(o.Root, err)
 			continue
 		}
-		if e.kind == evState {
+		if e.Kind == work.EvState {
 			continue
 		}
-		e.record, e.payload = r.Number, r.Payload
-		if err := o.apply(e); err != nil {
-			o.giveUp(e.entry, err)
+		e.Record, e.Payload = r.Number, r.Payload
+		if err := o.work.Apply(e); err != nil {
+			o.giveUp(e.Entry, err)
 		}
 	}
 	if n := len(rest); len(damage) > 0 && n > 0 && o.journal.Next() > rest[n-1].Number+1 {
 		o.missing()
 	}
-	if o.batch != nil && o.batch.intent == nil {
-		o.applyRelease()
+	if o.work.Batch != nil && o.work.Batch.Intent == nil {
+		o.work.ApplyRelease()
 	}
 	o.held, o.since = nil, o.journal.Next()
 	for _, r := range records {
@@ -88,41 +88,41 @@ func (o *Overlay) replay(records []journal.Record, damage []journal.Damage) {
 
 // lose notes damage that is not known to be of one entry.
 func (o *Overlay) lose(e id.Entry, err error) {
-	o.problems[e] = &Problem{Entry: e, Err: err, Since: o.Now()}
+	o.work.Lose(Problem{Entry: e, Err: err, Since: o.Now()})
 }
 
 // missing gives up the files that were being written when records were made
 // that are damaged now: theirs may be among them.
 func (o *Overlay) missing() {
-	for e, n := range o.inodes {
-		if n.state.content != nil && n.state.content.open && n.changed() && !n.state.frozen {
-			o.giveUp(e, lost())
+	for e, n := range o.work.Inodes {
+		if n.State.Content != nil && n.State.Content.Open && n.Changed() && !n.State.Frozen {
+			o.giveUp(e, work.Lost())
 		}
 	}
 }
 
 // giveUp gives up an entry of which local data is damaged.
 func (o *Overlay) giveUp(e id.Entry, err error) {
-	if n := o.inodes[e]; n != nil && n.changed() {
-		o.applyLost(n, event{entry: e, at: o.Now(), text: err.Error()})
+	if n := o.work.Inodes[e]; n != nil && n.Changed() {
+		o.work.ApplyLost(n, work.Event{Entry: e, At: o.Now(), Text: err.Error()})
 		return
 	}
-	if _, ok := o.problems[e]; !ok && !e.IsZero() {
+	if !e.IsZero() && !o.work.Troubled(e) {
 		o.lose(e, err)
 	}
 }
 
 // Damaged gives up an entry of which content cannot be read, and notes it.
-func (o *Overlay) damaged(n *inode, err error) error {
+func (o *Overlay) damaged(n *work.Inode, err error) error {
 	if !fault.Is(err, fault.Integrity) || n == nil {
 		return err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.inodes[n.id] != n || !n.changed() {
+	if o.work.Inodes[n.ID] != n || !n.Changed() {
 		return err
 	}
-	if failed := o.do(event{kind: evLost, entry: n.id, at: o.Now(), text: err.Error()}); failed != nil {
+	if failed := o.do(work.Event{Kind: work.EvLost, Entry: n.ID, At: o.Now(), Text: err.Error()}); failed != nil {
 		return failed
 	}
 	return err
@@ -132,7 +132,7 @@ func (o *Overlay) damaged(n *inode, err error) error {
 func (o *Overlay) Compact(ctx context.Context) error {
 	o.mu.Lock()
 	size, live := o.journal.Held()
-	quiet := len(o.ops) == o.dead && o.batch == nil
+	quiet := o.work.Pending() == 0 && o.work.Batch == nil
 	var err error
 	if o.journal.Next() > o.since && (quiet || size-o.sizeThen > max(32<<20, live/2)) {
 		err = o.checkpoint()

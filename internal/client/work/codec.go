@@ -1,4 +1,4 @@
-package overlay
+package work
 
 import (
 	"encoding/binary"
@@ -14,11 +14,15 @@ import (
 // form; they are made at every operation, so they must be cheap.
 type writer struct{ b []byte }
 
-func (w *writer) uint(v uint64)    { w.b = binary.AppendUvarint(w.b, v) }
-func (w *writer) int(v int64)      { w.b = binary.AppendVarint(w.b, v) }
+func (w *writer) uint(v uint64) { w.b = binary.AppendUvarint(w.b, v) }
+
+func (w *writer) int(v int64) { w.b = binary.AppendVarint(w.b, v) }
+
 func (w *writer) entry(e id.Entry) { w.b = append(w.b, e[:]...) }
-func (w *writer) text(s string)    { w.uint(uint64(len(s))); w.b = append(w.b, s...) }
-func (w *writer) bytes(s []byte)   { w.uint(uint64(len(s))); w.b = append(w.b, s...) }
+
+func (w *writer) text(s string) { w.uint(uint64(len(s))); w.b = append(w.b, s...) }
+
+func (w *writer) bytes(s []byte) { w.uint(uint64(len(s))); w.b = append(w.b, s...) }
 
 func (w *writer) bool(v bool) {
 	if v {
@@ -99,9 +103,12 @@ func (r *reader) take(n uint64) []byte {
 }
 
 func (r *reader) entry() (e id.Entry) { copy(e[:], r.take(id.Size)); return e }
-func (r *reader) bytes() []byte       { return r.take(r.uint()) }
-func (r *reader) text() string        { return string(r.bytes()) }
-func (r *reader) bool() bool          { return r.uint() != 0 }
+
+func (r *reader) bytes() []byte { return r.take(r.uint()) }
+
+func (r *reader) text() string { return string(r.bytes()) }
+
+func (r *reader) bool() bool { return r.uint() != 0 }
 
 func (r *reader) place() merge.Place {
 	folder := r.entry()

@@ -1,4 +1,4 @@
-package overlay
+package work
 
 import (
 	"time"
@@ -8,61 +8,61 @@ import (
 	"parsec/internal/format/manifest"
 )
 
-// state is what a node is at one time of its local life. Operations refer to
+// State is what a node is at one time of its local life. Operations refer to
 // states and not to copies of them: as long as a state is not frozen, later
 // changes go into it, and so into every operation that has it. That is how
 // many writes become one.
-type state struct {
-	node merge.Node
-	// content is set for a file.
-	content *content
-	// frozen says that the state is part of a batch, or the base's: what
+type State struct {
+	Node merge.Node
+	// Content is set for a file.
+	Content *Content
+	// Frozen says that the state is part of a batch, or the base's: what
 	// changes from then on is another state.
-	frozen bool
+	Frozen bool
 	// above is the state that goes on where this one ends, became the one into
 	// which it was taken back.
-	above, became *state
-	// number names the state in operations and on the disk.
-	number uint64
+	above, became *State
+	// Number names the state in operations and on the disk.
+	Number uint64
 }
 
 // newest follows what a state became.
-func (s *state) newest() *state {
+func (s *State) newest() *State {
 	for s.became != nil {
 		s = s.became
 	}
 	return s
 }
 
-// op is an operation on its way into a commit: one of package merge's whose
+// Op is an operation on its way into a commit: one of package merge's whose
 // nodes are not settled before it is taken.
-type op struct {
-	kind  opKind
+type Op struct {
+	kind  OpKind
 	entry id.Entry
 	// version and place are as the device saw the entry; was is its state then,
 	// and now the one that it gets.
 	version  uint64
 	place    merge.Place
-	was, now *state
+	was, now *State
 	// to is where a move leads; over, overVersion and overWas are what it replaces.
 	to          merge.Place
 	over        id.Entry
 	overVersion uint64
-	overWas     *state
+	overWas     *State
 	copy        id.Entry
 	// before is the operation that took the name away which this one takes away.
-	before *op
+	before *Op
 	// at is when it was done.
 	at time.Time
 	// taken says that it is in the batch, dead that it has ended.
 	taken, dead bool
-	number      uint64
+	Number      uint64
 }
 
-type opKind uint8
+type OpKind uint8
 
 const (
-	opCreate opKind = iota + 1
+	opCreate OpKind = iota + 1
 	opWrite
 	opRemove
 	opMove
@@ -72,7 +72,7 @@ const (
 
 // merge returns the operation with the contents that node gives to states. A
 // replacement is two operations that go together.
-func (p *op) merge(node func(*state) merge.Node) []merge.Op {
+func (p *Op) merge(node func(*State) merge.Node) []merge.Op {
 	seen := merge.Seen{Version: p.version, Place: p.place}
 	if p.was != nil {
 		seen.Node = node(p.was)
@@ -98,33 +98,33 @@ func (p *op) merge(node func(*state) merge.Node) []merge.Op {
 }
 
 // states calls f with the states that an operation refers to.
-func (p *op) states(f func(**state)) {
-	for _, s := range []**state{&p.was, &p.now, &p.overWas} {
+func (p *Op) states(f func(**State)) {
+	for _, s := range []**State{&p.was, &p.now, &p.overWas} {
 		if *s != nil {
 			f(s)
 		}
 	}
 }
 
-// inode is an entry that was changed here or is open: what programs hold on to
+// Inode is an entry that was changed here or is open: what programs hold on to
 // while names and ids change.
-type inode struct {
-	id id.Entry
-	// version is the server's newest one of which the state knows.
-	version uint64
-	// place is where the entry was when it was last seen or put.
-	place merge.Place
-	state *state
-	// ops are those that concern the entry itself and have not ended.
-	ops []*op
-	// placed is the last operation that put it where it is.
-	placed *op
-	// local says that it is not pushed, since its name is ignored.
-	local bool
-	// orphan says that no name leads to it any more.
-	orphan bool
-	// handles and writers count who has it open.
-	handles, writers int
+type Inode struct {
+	ID id.Entry
+	// Version is the server's newest one of which the state knows.
+	Version uint64
+	// Place is where the entry was when it was last seen or put.
+	Place merge.Place
+	State *State
+	// Ops are those that concern the entry itself and have not ended.
+	Ops []*Op
+	// Placed is the last operation that put it where it is.
+	Placed *Op
+	// Local says that it is not pushed, since its name is ignored.
+	Local bool
+	// Orphan says that no name leads to it any more.
+	Orphan bool
+	// Handles and writers count who has it open.
+	Handles, Writers int
 	// touched is when it changed last, dirty since when it has changes that
 	// were not taken, and pushed how often it was taken while it kept changing.
 	touched, dirty time.Time
@@ -133,19 +133,19 @@ type inode struct {
 	number uint64
 }
 
-// changed reports whether the inode differs from the base.
-func (n *inode) changed() bool { return len(n.ops) > 0 || n.local || n.orphan }
+// Changed reports whether the inode differs from the base.
+func (n *Inode) Changed() bool { return len(n.Ops) > 0 || n.Local || n.Orphan }
 
-// apart reports whether the base has never had the inode. It may have a folder
+// Apart reports whether the base has never had the inode. It may have a folder
 // whose version is not known here, with what was done since.
-func (n *inode) apart() bool {
-	return n.version == 0 && (n.local || n.orphan || len(n.ops) > 0 && n.ops[0].kind == opCreate)
+func (n *Inode) Apart() bool {
+	return n.Version == 0 && (n.Local || n.Orphan || len(n.Ops) > 0 && n.Ops[0].kind == opCreate)
 }
 
 // made returns the operation that makes the entry, if it can still be altered.
-func (n *inode) made() *op {
-	if len(n.ops) > 0 && n.ops[0].kind == opCreate && !n.ops[0].taken {
-		return n.ops[0]
+func (n *Inode) made() *Op {
+	if len(n.Ops) > 0 && n.Ops[0].kind == opCreate && !n.Ops[0].taken {
+		return n.Ops[0]
 	}
 	return nil
 }
@@ -155,13 +155,24 @@ type kid struct {
 	child manifest.Child
 	// by is the operation that made it so, nil for what is local; freed is the
 	// last one that took the name away.
-	by, freed *op
+	by, freed *Op
 }
 
 // alive returns an operation, or the one before it that has not ended.
-func (p *op) alive() *op {
+func (p *Op) alive() *Op {
 	for p != nil && p.dead {
 		p = p.before
 	}
 	return p
+}
+
+// BaseNode returns what the base says of a file that did not change.
+func (n *Inode) BaseNode() merge.Node {
+	out := n.State.Node
+	if c := n.State.Content; c != nil {
+		executable := out.File.Executable
+		out.File, out.Modified = c.Base, c.Modified
+		out.File.Executable = executable
+	}
+	return out
 }

@@ -1,4 +1,4 @@
-package overlay
+package work
 
 import (
 	"slices"
@@ -11,7 +11,7 @@ import (
 
 // intent is what becomes of a batch if a record is accepted.
 type intent struct {
-	digest [32]byte
+	Digest [32]byte
 	made   merge.Base
 	// versions are the new versions of files and symlinks, bodies their contents
 	// by the number of the state, copies where the copies of conflicts are.
@@ -21,7 +21,7 @@ type intent struct {
 }
 
 func (in *intent) encode(w *writer) {
-	w.b = append(w.b, in.digest[:]...)
+	w.b = append(w.b, in.Digest[:]...)
 	encodeBase(w, in.made)
 	w.uint(uint64(len(in.versions)))
 	for e, v := range in.versions {
@@ -42,7 +42,7 @@ func (in *intent) encode(w *writer) {
 
 func decodeIntent(r *reader) *intent {
 	in := &intent{versions: map[id.Entry]uint64{}, bodies: map[uint64]manifest.FileBody{}, copies: map[id.Entry]merge.Place{}}
-	copy(in.digest[:], r.take(32))
+	copy(in.Digest[:], r.take(32))
 	in.made = decodeBase(r)
 	for range r.count() {
 		e := r.entry()
@@ -60,114 +60,114 @@ func decodeIntent(r *reader) *intent {
 }
 
 // applyBatch lets happen what the syncer does.
-func (o *Overlay) applyBatch(e event) error {
-	if e.kind == evTake {
+func (o *Tree) applyBatch(e Event) error {
+	if e.Kind == EvTake {
 		return o.applyTake(e)
 	}
-	if o.batch == nil {
-		return lost()
+	if o.Batch == nil {
+		return Lost()
 	}
-	switch e.kind {
-	case evStored:
-		for _, f := range o.batch.files {
-			if f.state.number == uint64(e.number) {
-				f.state.content.stored = append(f.state.content.stored, e.piece)
+	switch e.Kind {
+	case EvStored:
+		for _, f := range o.Batch.Files {
+			if f.State.Number == uint64(e.Number) {
+				f.State.Content.stored = append(f.State.Content.stored, e.Piece)
 			}
 		}
 	case evIntend:
-		o.batch.intent = e.intent
-	case evAccept:
-		if o.batch.intent == nil {
-			return lost()
+		o.Batch.Intent = e.intent
+	case EvAccept:
+		if o.Batch.Intent == nil {
+			return Lost()
 		}
 		o.applyAccept()
-	case evRelease:
-		o.applyRelease()
+	case EvRelease:
+		o.ApplyRelease()
 	}
 	return nil
 }
 
-func (o *Overlay) applyTake(e event) error {
-	wanted := make(map[uint64]bool, len(e.ops))
-	for _, n := range e.ops {
+func (o *Tree) applyTake(e Event) error {
+	wanted := make(map[uint64]bool, len(e.Ops))
+	for _, n := range e.Ops {
 		wanted[n] = true
 	}
-	o.batch = &Batch{o: o, bodies: map[*state]manifest.FileBody{}}
-	last := e.ops[len(e.ops)-1]
+	o.Batch = &Taken{Bodies: map[*State]manifest.FileBody{}}
+	last := e.Ops[len(e.Ops)-1]
 	for _, p := range o.ops {
-		if p.number > last {
+		if p.Number > last {
 			break
 		}
-		if p.dead || !wanted[p.number] {
+		if p.dead || !wanted[p.Number] {
 			continue
 		}
 		p.taken = true
-		o.batch.ops = append(o.batch.ops, p)
+		o.Batch.ops = append(o.Batch.ops, p)
 	}
-	o.batch.freeze()
+	o.freeze(o.Batch)
 	return nil
 }
 
 // freeze freezes the states of the batch's operations.
-func (b *Batch) freeze() {
+func (o *Tree) freeze(b *Taken) {
 	for _, p := range b.ops {
 		if p.now == nil {
 			continue
 		}
 		p.now = p.now.newest()
-		p.now.frozen = true
+		p.now.Frozen = true
 		e := p.entry
 		if p.kind == opReplace {
 			e = p.over
 		}
-		if n := b.o.inodes[e]; n != nil && n.state == p.now {
+		if n := o.Inodes[e]; n != nil && n.State == p.now {
 			if n.pushed++; !p.now.open() {
 				n.pushed = 0
 			}
 			n.dirty = time.Time{}
 		}
 		if f := b.frozen(e, p); f != nil {
-			b.files = append(b.files, f)
+			b.Files = append(b.Files, f)
 		}
 	}
 }
 
 // frozen returns the content of an operation that is to be uploaded, if there
 // is one.
-func (b *Batch) frozen(e id.Entry, p *op) *Frozen {
-	c := p.now.content
+func (b *Taken) frozen(e id.Entry, p *Op) *TakenFile {
+	c := p.now.Content
 	if c == nil {
 		return nil
 	}
-	f := &Frozen{Entry: e, Copy: p.copy, Base: c.base, Size: uint64(c.size), Stored: slices.Clone(c.stored), o: b.o, state: p.now}
-	for _, s := range c.top.Flat().Written(int64(c.base.Size), c.size) {
+	f := &TakenFile{Entry: e, Copy: p.copy, Base: c.Base, Size: uint64(c.Size), Stored: slices.Clone(c.stored), State: p.now}
+	for _, s := range c.Top.Flat().Written(int64(c.Base.Size), c.Size) {
 		f.Changed = append(f.Changed, Range{uint64(s.From), uint64(s.To)})
 	}
 	if len(f.Changed) == 0 && f.Size == f.Base.Size {
-		b.bodies[p.now] = c.base
+		b.Bodies[p.now] = c.Base
 		return nil
 	}
 	return f
 }
 
-func (s *state) open() bool { return s.content != nil && (s.content.open || s.content.busy) }
+func (s *State) open() bool { return s.Content != nil && (s.Content.Open || s.Content.Busy) }
 
 // applyAccept ends the batch: what it did is in the base.
-func (o *Overlay) applyAccept() {
-	b := o.batch
-	in := b.intent
-	o.batch = nil
+func (o *Tree) applyAccept() {
+	b := o.Batch
+	in := b.Intent
+	o.Batch = nil
 	for _, p := range b.ops {
 		o.end(p)
-		if p.now != nil && p.now.content != nil {
-			body, ok := in.bodies[p.now.number]
+		if p.now != nil && p.now.Content != nil {
+			body, ok := in.bodies[p.now.Number]
 			if !ok {
-				body = p.now.content.base
+				body = p.now.Content.Base
 			}
 			p.now.settle(body)
 		}
 	}
-	o.known.Join(in.made, o.rest(in))
+	o.Known.Join(in.made, o.rest(in))
 	for from, to := range in.made.Became {
 		o.rename(from, to)
 	}
@@ -175,34 +175,34 @@ func (o *Overlay) applyAccept() {
 		o.followCopy(p, in)
 	}
 	for e, v := range in.versions {
-		if n := o.inodes[e]; n != nil {
-			n.version = v
+		if n := o.Inodes[e]; n != nil {
+			n.Version = v
 		}
 	}
 	for _, p := range b.ops {
 		o.clean(p, in)
 	}
 	if len(o.ops) == o.dead {
-		o.ops, o.dead, o.known = nil, 0, merge.Base{}
+		o.ops, o.dead, o.Known = nil, 0, merge.Base{}
 		clear(o.times)
 	}
 }
 
 // rest returns the operations that wait, where it matters which they are.
-func (o *Overlay) rest(in *intent) (rest []merge.Op) {
-	if len(in.made.Own)+len(o.known.Own) == 0 {
+func (o *Tree) rest(in *intent) (rest []merge.Op) {
+	if len(in.made.Own)+len(o.Known.Own) == 0 {
 		return nil
 	}
 	for _, p := range o.ops {
 		if !p.dead {
-			rest = append(rest, p.merge(func(s *state) merge.Node { return s.node })...)
+			rest = append(rest, p.merge(func(s *State) merge.Node { return s.Node })...)
 		}
 	}
 	return rest
 }
 
 // rename makes an entry another one, with which it was joined.
-func (o *Overlay) rename(from, to id.Entry) {
+func (o *Tree) rename(from, to id.Entry) {
 	if all, ok := o.kids[from]; ok {
 		delete(o.kids, from)
 		if o.kids[to] == nil {
@@ -210,65 +210,65 @@ func (o *Overlay) rename(from, to id.Entry) {
 		}
 		for name, k := range all {
 			o.kids[to][name] = k
-			if n := o.inodes[k.child.Entry]; n != nil {
-				n.place.Folder = to
+			if n := o.Inodes[k.child.Entry]; n != nil {
+				n.Place.Folder = to
 			}
 		}
 	}
-	n := o.inodes[from]
+	n := o.Inodes[from]
 	if n == nil {
 		return
 	}
-	delete(o.inodes, from)
-	if k := o.kids[n.place.Folder][n.place.Name]; k.child.Entry == from {
+	delete(o.Inodes, from)
+	if k := o.kids[n.Place.Folder][n.Place.Name]; k.child.Entry == from {
 		k.child.Entry = to
-		o.kids[n.place.Folder][n.place.Name] = k
+		o.kids[n.Place.Folder][n.Place.Name] = k
 	}
-	n.id = to
-	if n.state.content != nil {
-		n.state.content.owner = to
+	n.ID = to
+	if n.State.Content != nil {
+		n.State.Content.Owner = to
 	}
-	for _, p := range n.ops {
+	for _, p := range n.Ops {
 		p.entry = to
 	}
-	if other := o.inodes[to]; other == nil || !other.changed() {
-		o.inodes[to] = n
+	if other := o.Inodes[to]; other == nil || !other.Changed() {
+		o.Inodes[to] = n
 	}
-	if n.number != o.number(to) {
+	if n.number != o.Number(to) {
 		o.numbers[to] = n.number
 	}
 }
 
 // followCopy lets work on a file whose content became a copy go on in the copy.
-func (o *Overlay) followCopy(p *op, in *intent) {
+func (o *Tree) followCopy(p *Op, in *intent) {
 	at, copied := in.copies[p.copy]
 	e := p.entry
 	if p.kind == opReplace {
 		e = p.over
 	}
-	n := o.inodes[e]
-	if !copied || n == nil || p.now != n.state && (p.now == nil || p.now.above != n.state) {
+	n := o.Inodes[e]
+	if !copied || n == nil || p.now != n.State && (p.now == nil || p.now.above != n.State) {
 		return
 	}
-	delete(o.inodes, e)
+	delete(o.Inodes, e)
 	delete(o.numbers, e)
-	n.id, n.place, n.placed, n.version = p.copy, at, nil, 1
-	if n.state.content != nil {
-		n.state.content.owner = n.id
+	n.ID, n.Place, n.Placed, n.Version = p.copy, at, nil, 1
+	if n.State.Content != nil {
+		n.State.Content.Owner = n.ID
 	}
-	for _, q := range n.ops {
+	for _, q := range n.Ops {
 		if !q.dead && q.kind == opWrite {
-			q.entry, q.place, q.version = n.id, at, 1
+			q.entry, q.place, q.version = n.ID, at, 1
 		}
 	}
-	o.inodes[n.id] = n
-	if n.number != o.number(n.id) {
-		o.numbers[n.id] = n.number
+	o.Inodes[n.ID] = n
+	if n.number != o.Number(n.ID) {
+		o.numbers[n.ID] = n.number
 	}
 }
 
 // clean forgets what the base has now, as far as an operation made it.
-func (o *Overlay) clean(p *op, in *intent) {
+func (o *Tree) clean(p *Op, in *intent) {
 	for _, at := range []merge.Place{p.place, p.to} {
 		for _, folder := range []id.Entry{at.Folder, follow(in.made.Became, at.Folder)} {
 			k, ok := o.kids[folder][at.Name]
@@ -285,20 +285,20 @@ func (o *Overlay) clean(p *op, in *intent) {
 		}
 	}
 	for _, e := range []id.Entry{p.entry, p.over, p.copy, follow(in.made.Became, p.entry)} {
-		if g := o.gone[e]; g != nil && g.dead {
-			delete(o.gone, e)
+		if g := o.Gone[e]; g != nil && g.dead {
+			delete(o.Gone, e)
 		}
 		delete(o.problems, e)
-		n := o.inodes[e]
+		n := o.Inodes[e]
 		if n == nil {
 			continue
 		}
-		n.ops = slices.DeleteFunc(n.ops, func(p *op) bool { return p.dead })
-		if n.placed != nil && n.placed.dead {
-			n.placed = nil
+		n.Ops = slices.DeleteFunc(n.Ops, func(p *Op) bool { return p.dead })
+		if n.Placed != nil && n.Placed.dead {
+			n.Placed = nil
 		}
-		if len(n.ops) == 0 && !n.local && n.handles == 0 {
-			delete(o.inodes, e)
+		if len(n.Ops) == 0 && !n.Local && n.Handles == 0 {
+			delete(o.Inodes, e)
 		}
 	}
 }
@@ -307,10 +307,10 @@ func follow(became map[id.Entry]id.Entry, e id.Entry) id.Entry {
 	return (&merge.Base{Became: became}).Follow(e)
 }
 
-// applyRelease gives a batch back. What was frozen joins what was done above.
-func (o *Overlay) applyRelease() {
-	b := o.batch
-	o.batch = nil
+// ApplyRelease gives a batch back. What was frozen joins what was done above.
+func (o *Tree) ApplyRelease() {
+	b := o.Batch
+	o.Batch = nil
 	for _, p := range b.ops {
 		p.taken = false
 		if p.now == nil || p.dead {
@@ -320,11 +320,11 @@ func (o *Overlay) applyRelease() {
 		if p.kind == opReplace {
 			e = p.over
 		}
-		n := o.inodes[e]
+		n := o.Inodes[e]
 		switch s := p.now; {
-		case n != nil && n.state == s:
-			s.frozen = false
-		case n != nil && s.above != nil && n.state == s.above:
+		case n != nil && n.State == s:
+			s.Frozen = false
+		case n != nil && s.above != nil && n.State == s.above:
 			o.takeBack(n, p)
 		}
 		if n != nil && n.dirty.IsZero() {
@@ -334,19 +334,19 @@ func (o *Overlay) applyRelease() {
 }
 
 // takeBack makes the write that followed an operation a part of it.
-func (o *Overlay) takeBack(n *inode, p *op) {
-	i := slices.IndexFunc(n.ops, func(q *op) bool { return q.kind == opWrite && q.was == p.now && q.now == n.state && !q.taken })
+func (o *Tree) takeBack(n *Inode, p *Op) {
+	i := slices.IndexFunc(n.Ops, func(q *Op) bool { return q.kind == opWrite && q.was == p.now && q.now == n.State && !q.taken })
 	if i < 0 {
 		return
 	}
-	o.end(n.ops[i])
-	n.ops = slices.Delete(n.ops, i, i+1)
-	if p.now.content != nil {
-		p.now.takeBack(n.state)
+	o.end(n.Ops[i])
+	n.Ops = slices.Delete(n.Ops, i, i+1)
+	if p.now.Content != nil {
+		p.now.takeBack(n.State)
 	} else {
-		p.now.became = n.state
+		p.now.became = n.State
 	}
 	for _, q := range o.ops {
-		q.states(func(s **state) { *s = (*s).newest() })
+		q.states(func(s **State) { *s = (*s).newest() })
 	}
 }

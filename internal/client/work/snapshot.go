@@ -1,4 +1,4 @@
-package overlay
+package work
 
 import (
 	"bytes"
@@ -62,22 +62,22 @@ func (r *reader) layer() *layer.Layer {
 	return l
 }
 
-func (w *writer) state(s *state) {
-	w.uint(s.number)
-	w.node(s.node)
-	w.bool(s.frozen)
+func (w *writer) state(s *State) {
+	w.uint(s.Number)
+	w.node(s.Node)
+	w.bool(s.Frozen)
 	w.ref(s.above)
-	w.bool(s.content != nil && s.above != nil && s.above.content.top.Below == s.content.top)
-	w.bool(s.content != nil)
-	if c := s.content; c != nil {
-		w.entry(c.owner)
-		w.int(c.size)
-		w.int(c.modified)
-		w.time(c.touched)
-		w.uint(c.changes)
-		w.bool(c.open)
-		w.body(c.base)
-		w.layer(c.top)
+	w.bool(s.Content != nil && s.above != nil && s.above.Content.Top.Below == s.Content.Top)
+	w.bool(s.Content != nil)
+	if c := s.Content; c != nil {
+		w.entry(c.Owner)
+		w.int(c.Size)
+		w.int(c.Modified)
+		w.time(c.Touched)
+		w.uint(c.Changes)
+		w.bool(c.Open)
+		w.body(c.Base)
+		w.layer(c.Top)
 		w.uint(uint64(len(c.stored)))
 		for _, p := range c.stored {
 			w.piece(p)
@@ -87,37 +87,37 @@ func (w *writer) state(s *state) {
 
 // state reads a state. The number of the one above it, and whether its content
 // is below that one's, come beside it.
-func (r *reader) state() (s *state, above uint64, below bool) {
-	s = &state{number: r.uint(), node: r.node(), frozen: r.bool()}
+func (r *reader) state() (s *State, above uint64, below bool) {
+	s = &State{Number: r.uint(), Node: r.node(), Frozen: r.bool()}
 	above, below = r.uint(), r.bool()
 	if r.bool() {
-		c := &content{owner: r.entry(), size: r.int(), modified: r.int(), touched: r.time(), changes: r.uint(), open: r.bool(), base: r.body(), top: r.layer()}
+		c := &Content{Owner: r.entry(), Size: r.int(), Modified: r.int(), Touched: r.time(), Changes: r.uint(), Open: r.bool(), Base: r.body(), Top: r.layer()}
 		for range r.count() {
 			c.stored = append(c.stored, r.piece())
 		}
-		s.content = c
+		s.Content = c
 	}
 	return s, above, below
 }
 
 // states reads all states and puts those above where they belong.
-func (r *reader) states() map[uint64]*state {
-	all := map[uint64]*state{}
-	above, below := map[*state]uint64{}, map[*state]bool{}
+func (r *reader) states() map[uint64]*State {
+	all := map[uint64]*State{}
+	above, below := map[*State]uint64{}, map[*State]bool{}
 	for range r.count() {
 		s, up, under := r.state()
-		all[s.number], above[s], below[s] = s, up, under
+		all[s.Number], above[s], below[s] = s, up, under
 	}
 	for s, up := range above {
-		if s.above = all[up]; s.above != nil && s.above.content != nil && below[s] {
-			s.above.content.top.Below = s.content.top
+		if s.above = all[up]; s.above != nil && s.above.Content != nil && below[s] {
+			s.above.Content.Top.Below = s.Content.Top
 		}
 	}
 	return all
 }
 
-func (w *writer) op(p *op) {
-	w.uint(p.number)
+func (w *writer) op(p *Op) {
+	w.uint(p.Number)
 	w.uint(uint64(p.kind))
 	w.entry(p.entry)
 	w.uint(p.version)
@@ -128,43 +128,57 @@ func (w *writer) op(p *op) {
 	w.entry(p.copy)
 	w.time(p.at)
 	w.bool(p.taken)
-	for _, s := range []*state{p.was, p.now, p.overWas} {
+	for _, s := range []*State{p.was, p.now, p.overWas} {
 		w.ref(s)
 	}
 	if p.before = p.before.alive(); p.before != nil {
-		w.uint(p.before.number)
+		w.uint(p.before.Number)
 	} else {
 		w.uint(0)
 	}
 }
 
-func (w *writer) ref(s *state) {
+func (w *writer) ref(s *State) {
 	if s == nil {
 		w.uint(0)
 		return
 	}
-	w.uint(s.newest().number)
+	w.uint(s.newest().Number)
 }
 
 // allStates returns the states that anything refers to, by number.
-func (o *Overlay) allStates() []*state {
-	all := map[uint64]*state{}
-	for _, n := range o.inodes {
-		if n.changed() {
-			all[n.state.number] = n.state
+func (o *Tree) allStates() []*State {
+	all := map[uint64]*State{}
+	for _, n := range o.Inodes {
+		if n.Changed() {
+			all[n.State.Number] = n.State
 		}
 	}
 	for _, p := range o.ops {
 		if !p.dead {
-			p.states(func(s **state) { all[(*s).newest().number] = (*s).newest() })
+			p.states(func(s **State) { all[(*s).newest().Number] = (*s).newest() })
 		}
 	}
-	return slices.SortedFunc(maps.Values(all), func(a, b *state) int { return cmp.Compare(a.number, b.number) })
+	return slices.SortedFunc(maps.Values(all), func(a, b *State) int { return cmp.Compare(a.Number, b.Number) })
 }
 
-// snapshot encodes all there is; the caller holds mu, and no content has
-// anything in its buffer.
-func (o *Overlay) snapshot() []byte {
+// Snapshot returns the bodies of records that stand for all events before them. No
+// content has anything in its buffer.
+func (o *Tree) Snapshot() (parts [][]byte) {
+	all := o.encode()
+	n := (len(all) + maxPart - 1) / maxPart
+	for i, part := range slices.Collect(slices.Chunk(all, maxPart)) {
+		w := writer{make([]byte, 0, len(part)+32)}
+		w.uint(uint64(EvState))
+		w.uint(uint64(i))
+		w.uint(uint64(n))
+		parts = append(parts, append(w.b, part...))
+	}
+	return parts
+}
+
+// encode encodes all there is.
+func (o *Tree) encode() []byte {
 	var w writer
 	w.uint(o.nextOp)
 	w.uint(o.nextState)
@@ -181,45 +195,45 @@ func (o *Overlay) snapshot() []byte {
 	}
 	o.snapshotInodes(&w)
 	o.snapshotNames(&w)
-	encodeBase(&w, o.known)
+	encodeBase(&w, o.Known)
 	o.snapshotLost(&w)
-	w.bool(o.batch != nil)
-	if o.batch != nil {
-		w.bool(o.batch.intent != nil)
-		if o.batch.intent != nil {
-			o.batch.intent.encode(&w)
+	w.bool(o.Batch != nil)
+	if o.Batch != nil {
+		w.bool(o.Batch.Intent != nil)
+		if o.Batch.Intent != nil {
+			o.Batch.Intent.encode(&w)
 		}
 	}
 	return w.b
 }
 
-func (o *Overlay) snapshotInodes(w *writer) {
-	var all []*inode
-	for _, n := range o.inodes {
-		if n.changed() {
+func (o *Tree) snapshotInodes(w *writer) {
+	var all []*Inode
+	for _, n := range o.Inodes {
+		if n.Changed() {
 			all = append(all, n)
 		}
 	}
 	w.uint(uint64(len(all)))
 	for _, n := range all {
-		w.entry(n.id)
-		w.uint(n.version)
-		w.place(n.place)
-		w.ref(n.state)
-		w.opRef(n.placed)
-		w.bool(n.local)
+		w.entry(n.ID)
+		w.uint(n.Version)
+		w.place(n.Place)
+		w.ref(n.State)
+		w.opRef(n.Placed)
+		w.bool(n.Local)
 		w.time(n.touched)
 		w.time(n.dirty)
 		w.uint(n.number)
-		w.uint(uint64(len(n.ops)))
-		for _, p := range n.ops {
+		w.uint(uint64(len(n.Ops)))
+		for _, p := range n.Ops {
 			w.opRef(p)
 		}
 	}
 }
 
 // snapshotLost keeps what is known of lost data: nothing else tells of it.
-func (o *Overlay) snapshotLost(w *writer) {
+func (o *Tree) snapshotLost(w *writer) {
 	var lost []*Problem
 	for _, p := range o.problems {
 		if p.Retry.IsZero() {
@@ -235,15 +249,15 @@ func (o *Overlay) snapshotLost(w *writer) {
 	}
 }
 
-func (w *writer) opRef(p *op) {
+func (w *writer) opRef(p *Op) {
 	if p == nil || p.dead {
 		w.uint(0)
 		return
 	}
-	w.uint(p.number)
+	w.uint(p.Number)
 }
 
-func (o *Overlay) snapshotNames(w *writer) {
+func (o *Tree) snapshotNames(w *writer) {
 	w.uint(uint64(len(o.kids)))
 	for folder, all := range o.kids {
 		w.entry(folder)
@@ -256,8 +270,8 @@ func (o *Overlay) snapshotNames(w *writer) {
 			w.opRef(k.freed.alive())
 		}
 	}
-	w.uint(uint64(len(o.gone)))
-	for e, p := range o.gone {
+	w.uint(uint64(len(o.Gone)))
+	for e, p := range o.Gone {
 		w.entry(e)
 		w.opRef(p)
 	}
@@ -273,39 +287,39 @@ func (o *Overlay) snapshotNames(w *writer) {
 	}
 }
 
-// restore takes in a snapshot.
-func (o *Overlay) restore(b []byte) error {
+// Restore takes in a snapshot.
+func (o *Tree) Restore(b []byte) error {
 	r := &reader{b: b}
 	o.nextOp, o.nextState = r.uint(), r.uint()
 	states := r.states()
-	ops := map[uint64]*op{0: nil}
+	ops := map[uint64]*Op{0: nil}
 	for range r.count() {
-		p := &op{
-			number: r.uint(), kind: opKind(r.uint()), entry: r.entry(), version: r.uint(), place: r.place(), to: r.place(),
+		p := &Op{
+			Number: r.uint(), kind: OpKind(r.uint()), entry: r.entry(), version: r.uint(), place: r.place(), to: r.place(),
 			over: r.entry(), overVersion: r.uint(), copy: r.entry(), at: r.time(), taken: r.bool(),
 			was: states[r.uint()], now: states[r.uint()], overWas: states[r.uint()], before: ops[r.uint()],
 		}
-		ops[p.number] = p
+		ops[p.Number] = p
 		o.ops = append(o.ops, p)
 		p.folders(func(f id.Entry) { o.uses[f]++ })
 	}
 	for range r.count() {
-		n := &inode{
-			id: r.entry(), version: r.uint(), place: r.place(), state: states[r.uint()], placed: ops[r.uint()], local: r.bool(),
+		n := &Inode{
+			ID: r.entry(), Version: r.uint(), Place: r.place(), State: states[r.uint()], Placed: ops[r.uint()], Local: r.bool(),
 			touched: r.time(), dirty: r.time(), number: r.uint(),
 		}
 		for range r.count() {
 			if p := ops[r.uint()]; p != nil {
-				n.ops = append(n.ops, p)
+				n.Ops = append(n.Ops, p)
 			}
 		}
-		if n.state == nil {
+		if n.State == nil {
 			r.fail()
 		}
-		o.inodes[n.id] = n
+		o.Inodes[n.ID] = n
 	}
 	o.restoreNames(r, ops)
-	o.known = decodeBase(r)
+	o.Known = decodeBase(r)
 	for range r.count() {
 		p := &Problem{Entry: r.entry(), Place: r.place(), Since: r.time()}
 		p.Err = lostError(r.text())
@@ -321,21 +335,21 @@ func (o *Overlay) restore(b []byte) error {
 }
 
 // restoreBatch takes in the batch that was under way.
-func (o *Overlay) restoreBatch(r *reader) {
-	b := &Batch{o: o, bodies: map[*state]manifest.FileBody{}}
+func (o *Tree) restoreBatch(r *reader) {
+	b := &Taken{Bodies: map[*State]manifest.FileBody{}}
 	for _, p := range o.ops {
 		if p.taken {
 			b.ops = append(b.ops, p)
 		}
 	}
-	b.freeze()
+	o.freeze(b)
 	if r.bool() {
-		b.intent = decodeIntent(r)
+		b.Intent = decodeIntent(r)
 	}
-	o.batch = b
+	o.Batch = b
 }
 
-func (o *Overlay) restoreNames(r *reader, ops map[uint64]*op) {
+func (o *Tree) restoreNames(r *reader, ops map[uint64]*Op) {
 	for range r.count() {
 		folder := r.entry()
 		all := map[string]kid{}
@@ -348,7 +362,7 @@ func (o *Overlay) restoreNames(r *reader, ops map[uint64]*op) {
 	}
 	for range r.count() {
 		e := r.entry()
-		o.gone[e] = ops[r.uint()]
+		o.Gone[e] = ops[r.uint()]
 	}
 	for range r.count() {
 		e := r.entry()
@@ -398,65 +412,21 @@ func decodeBase(r *reader) (b merge.Base) {
 	return b
 }
 
-// checkpoint writes a snapshot that stands for all events before it, and
-// releases their records but those that contents need. It is written twice:
-// what is damaged of one copy is in the other. The caller holds mu.
-func (o *Overlay) checkpoint() error {
-	before := o.journal.Next()
-	all := o.snapshot()
-	needed := map[uint64]bool{}
-	n := (len(all) + maxPart - 1) / maxPart
-	for range 2 {
-		for i, part := range slices.Collect(slices.Chunk(all, maxPart)) {
-			w := writer{make([]byte, 0, len(part)+32)}
-			w.uint(uint64(evState))
-			w.uint(uint64(i))
-			w.uint(uint64(n))
-			w.b = append(w.b, part...)
-			record, err := o.journal.Append(w.b, nil)
-			if err != nil {
-				return err
-			}
-			needed[record] = true
-		}
-	}
-	if err := o.journal.Flush(); err != nil {
-		return err
-	}
-	o.needed(func(record uint64) { needed[record] = true })
-	var ended []uint64
-	end := func(record uint64) {
-		if !needed[record] {
-			ended = append(ended, record)
-		}
-	}
-	for _, record := range o.held {
-		end(record)
-	}
-	for record := o.since; record < before; record++ {
-		end(record)
-	}
-	o.journal.Release(ended...)
-	o.held, o.since = slices.Collect(maps.Keys(needed)), before+uint64(2*n)
-	o.sizeThen, _ = o.journal.Held()
-	return nil
-}
-
-// needed calls f with the records that hold contents.
-func (o *Overlay) needed(f func(uint64)) {
+// Needed calls f with the records that hold contents.
+func (o *Tree) Needed(f func(uint64)) {
 	for _, s := range o.allStates() {
-		if s.content != nil {
-			s.content.records(f)
+		if s.Content != nil {
+			s.Content.records(f)
 		}
 	}
-	for n := range o.orphans {
-		if n.state.content != nil {
-			n.state.content.records(f)
+	for n := range o.Orphans {
+		if n.State.Content != nil {
+			n.State.Content.records(f)
 		}
 	}
-	for _, n := range o.inodes {
-		if n.state != nil && n.state.content != nil {
-			n.state.content.records(f)
+	for _, n := range o.Inodes {
+		if n.State != nil && n.State.Content != nil {
+			n.State.Content.records(f)
 		}
 	}
 }
@@ -464,12 +434,12 @@ func (o *Overlay) needed(f func(uint64)) {
 // maxPart is how much of a snapshot a record holds.
 const maxPart = 4 << 20
 
-// newestSnapshot returns the last snapshot of which all parts are among the
+// NewestSnapshot returns the last snapshot of which all parts are among the
 // records, and which of the records come after it.
-func newestSnapshot(records []journal.Record) ([]byte, []journal.Record, error) {
+func NewestSnapshot(records []journal.Record) ([]byte, []journal.Record, error) {
 	for i := len(records) - 1; i >= 0; i-- {
 		r := reader{b: records[i].Body}
-		if eventKind(r.uint()) != evState {
+		if EventKind(r.uint()) != EvState {
 			continue
 		}
 		index, n := r.uint(), r.uint()
@@ -480,7 +450,7 @@ func newestSnapshot(records []journal.Record) ([]byte, []journal.Record, error) 
 		complete := true
 		for k, record := range records[uint64(i)-index : i+1] {
 			part := reader{b: record.Body}
-			complete = complete && eventKind(part.uint()) == evState && part.uint() == uint64(k) && part.uint() == n
+			complete = complete && EventKind(part.uint()) == EvState && part.uint() == uint64(k) && part.uint() == n
 			all.Write(part.b)
 		}
 		if complete {
@@ -489,7 +459,7 @@ func newestSnapshot(records []journal.Record) ([]byte, []journal.Record, error) 
 	}
 	for _, record := range records {
 		r := reader{b: record.Body}
-		if eventKind(r.uint()) == evState {
+		if EventKind(r.uint()) == EvState {
 			return nil, nil, fault.Broken("local data is what this device wrote", "read local changes: no snapshot is whole")
 		}
 	}
