@@ -14,10 +14,10 @@ package blobtest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -38,12 +38,15 @@ type Open func(ctx context.Context, place string) (blob.Store, error)
 type Adapter struct {
 	// New returns a new place, where an empty store is, or will be once opened.
 	New func(t *testing.T) string
-	// Open opens the store there; of those that a test opened, one at a time.
+	// Open opens the store there; of those that a test opened, one at a time
+	// of each place.
 	Open Open
 }
 
-// Run checks an adapter.
+// Run checks an adapter. What asks for no more shares a store, in scopes of
+// its own.
 func Run(t *testing.T, a Adapter) {
+	shared := a.open(t, a.New(t))
 	for name, run := range map[string]func(*testing.T, blob.Store){
 		"an object is read as it was stored, in any range":       rangesAreRead,
 		"a range that leaves the object is refused":              rangesAreChecked,
@@ -58,7 +61,7 @@ func Run(t *testing.T, a Adapter) {
 		"objects are listed by ascending key, from any place":    listIsOrdered,
 		"a context that has ended stops every call":              canceledStops,
 	} {
-		t.Run(name, func(t *testing.T) { run(t, a.open(t, a.New(t))) })
+		t.Run(name, func(t *testing.T) { run(t, shared) })
 	}
 	t.Run("what was stored is there after closing and opening", func(t *testing.T) {
 		place := a.New(t)
@@ -92,9 +95,7 @@ func newKey() blob.Key { return blob.Key{Scope: newScope(), Pack: id.New[id.Pack
 // noise returns random bytes.
 func noise(n int) []byte {
 	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(rand.Uint32())
-	}
+	rand.Read(b)
 	return b
 }
 
