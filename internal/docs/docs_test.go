@@ -2,11 +2,13 @@ package docs_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,16 +17,39 @@ import (
 // checkout is the module's folder, from here.
 const checkout = "../.."
 
+// built has both programs, which all tests share: linking them takes seconds.
+var built struct {
+	sync.Once
+	dir string
+	err error
+}
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	_ = os.RemoveAll(built.dir)
+	os.Exit(status)
+}
+
 // programs builds both programs and returns their folder.
 func programs(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "bin")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+string(filepath.Separator), "./cmd/...")
-	build.Dir = checkout
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the programs: %v\n%s", err, out)
+	built.Do(func() { built.dir, built.err = build() })
+	if built.err != nil {
+		t.Fatal(built.err)
 	}
-	return bin
+	return built.dir
+}
+
+func build() (bin string, err error) {
+	if bin, err = os.MkdirTemp("", "parsec-docs-"); err != nil {
+		return "", err
+	}
+	c := exec.Command("go", "build", "-o", bin+string(filepath.Separator), "./cmd/...")
+	c.Dir = checkout
+	if out, err := c.CombinedOutput(); err != nil {
+		return bin, fmt.Errorf("build the programs: %w\n%s", err, out)
+	}
+	return bin, nil
 }
 
 func read(t *testing.T, path string) string {
