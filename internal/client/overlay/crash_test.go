@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"parsec/internal/base/fault"
+	"parsec/internal/client/journal"
 	"parsec/internal/client/merge"
 	"parsec/internal/client/overlay"
 	"parsec/internal/format/manifest"
@@ -207,6 +209,110 @@ func TestDamageCostsOnlyTheFileItConcerns(t *testing.T) {
 		t.Errorf("what is pushed (-want +got):\n%s", diff)
 	}
 	w.check(w.o.Close())
+}
+
+// What waits is in a list of two copies. Where both are damaged, the contents
+// themselves are still there, and become files that a person can look at.
+func TestWhatWaitsIsRecoveredWhenBothCopiesOfItsListAreDamaged(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, t.TempDir())
+	w.config.Journal.SegmentSize = 8 << 10
+	w.check(w.o.Close())
+	w.start()
+	put := func(name, content string) {
+		f, _, err := w.o.CreateFile(ctx, merge.Place{Folder: w.server.root, Name: name}, false)
+		w.check(err)
+		_, err = f.WriteAt(ctx, []byte(content), 0)
+		w.check(err)
+		w.check(f.Close())
+	}
+	put("pending", "not sent yet")
+	put("another", "neither")
+	for range 20 {
+		put("temporary", strings.Repeat("of no use any more", 500))
+		w.check(w.o.Remove(ctx, merge.Place{Folder: w.server.root, Name: "temporary"}, false))
+		w.check(w.o.Close())
+		w.start()
+		w.check(w.o.Compact(ctx))
+	}
+	w.check(w.o.Close())
+	damageStates(t, w.config.Journal)
+
+	w.start()
+	got := map[string]bool{}
+	for path, what := range w.shown(w.o) {
+		got[regexp.MustCompile(`[0-9]+`).ReplaceAllString(path, "N")+" "+what] = true
+	}
+	want := map[string]bool{"/recovered N-N-N N folder": true, `/recovered N-N-N N/file N file false "not sent yet"`: true, `/recovered N-N-N N/file N file false "neither"`: true}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what is shown (-want +got):\n%s", diff)
+	}
+	p := w.o.Problems()
+	if len(p) != 1 || !fault.Is(p[0].Err, fault.Integrity) || !strings.Contains(p[0].Err.Error(), "damaged, 2 contents are recovered") || fault.HintOf(p[0].Err) == "" {
+		t.Errorf("the problems are %v", p)
+	}
+	if w.o.Pending() == 0 {
+		t.Error("nothing waits to be sent")
+	}
+	w.now = w.now.Add(time.Hour)
+	w.push(10)
+	if sent := fmt.Sprint(w.server.tree()); !strings.Contains(sent, "not sent yet") || !strings.Contains(sent, "neither") {
+		t.Errorf("the server has %s", sent)
+	}
+	w.check(w.o.Close())
+}
+
+// damageStates damages all that a journal holds but what was written to files.
+func damageStates(t *testing.T, c journal.Config) {
+	t.Helper()
+	replay := func() (payloads map[uint64]int, others int) {
+		payloads = map[uint64]int{}
+		j, _, err := journal.Open(c, func(r journal.Record) error {
+			if payloads[r.Number] = r.Payload; r.Payload == 0 {
+				others++
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for number, n := range payloads {
+			if n == 0 || j.ReadAt(number, make([]byte, n), 0) != nil {
+				delete(payloads, number)
+			}
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return payloads, others
+	}
+	wanted, _ := replay()
+	paths, err := filepath.Glob(filepath.Join(c.Dir, "*.journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := 200; at < len(whole); at += 48 {
+			before := slices.Clone(whole)
+			whole[at] ^= 1
+			if err := os.WriteFile(path, whole, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if left, _ := replay(); !maps.Equal(left, wanted) {
+				whole = before
+			}
+			if err := os.WriteFile(path, whole, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, others := replay(); others > 0 {
+		t.Fatalf("%d records are whole", others)
+	}
 }
 
 func (w *world) readFile(name string) ([]byte, error) {

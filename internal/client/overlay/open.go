@@ -49,7 +49,11 @@ func (o *Overlay) replay(records []journal.Record, damage []journal.Damage) {
 		o.lose(o.Root, d)
 	}
 	snapshot, rest, err := work.NewestSnapshot(records)
-	if err != nil {
+	switch {
+	case snapshot == nil && len(damage) > 0 && (err != nil || len(rest) == 0 || rest[0].Number > 1):
+		o.salvage(records, damage[0])
+		rest = nil
+	case err != nil:
 		o.lose(o.Root, err)
 	}
 	if snapshot != nil {
