@@ -585,19 +585,27 @@ func (p *play) seen(d *device, there map[string]bool) {
 	}
 }
 
-// checkListed checks that a device tells its user of work that may not go, and
-// which of it no name leads to.
+// checkListed checks that a device tells its user of work that may not go, in
+// words, and names that to which no name leads any more.
 func (p *play) checkListed(d *device, there map[string]bool) {
-	for e := range d.over.Waiting() {
-		if n, err := d.over.Node(p.ctx, e); err == nil && n.Kind == manifest.File {
-			text, err := p.content(d, e)
-			if err == nil { // else it is not what was written here
-				there[text] = true
-			}
-		}
-	}
-	if st := d.sync.Status(p.ctx); d.over.Pending() > 0 && (st.Pending == 0 || st.Reason == "" || st.State != syncer.ReadOnly && st.State != syncer.Revoked) {
+	st := d.sync.Status(p.ctx)
+	if d.over.Pending() > 0 && (st.Pending == 0 || st.Reason == "" || st.State != syncer.ReadOnly && st.State != syncer.Revoked) {
 		p.Fatalf("device %s has %d operations that may not go, and says %+v", d.name, d.over.Pending(), st)
+	}
+	for e, at := range d.over.Waiting() {
+		n, err := d.over.Node(p.ctx, e)
+		if err != nil || n.Kind != manifest.File {
+			continue
+		}
+		text, err := p.content(d, e)
+		if err != nil || there[text] { // it is not what was written here, or shown
+			continue
+		}
+		named := func(problem syncer.Problem) bool { return strings.HasSuffix(problem.Path, "/"+at.Name) && problem.Reason != "" }
+		if text != "" && !slices.ContainsFunc(st.Problems, named) {
+			p.Fatalf("device %s holds %.40q, which nothing shows or names: its status is %+v", d.name, text, st)
+		}
+		there[text] = true
 	}
 }
 

@@ -143,6 +143,45 @@ func stopEverywhere(t *testing.T, w *world, s stop) {
 	}
 }
 
+// A pull that is stopped may have taken in that something is gone. What is shown
+// then is what is there, and whoever works on can send it.
+func TestWhatIsShownAfterASyncThatWasStoppedCanBeChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		alice, bob := newWorld(t, newNetwork(), "bob").share(ctx, t)
+		for n := 1; ; n++ {
+			alice.write("plan", fmt.Sprint(n))
+			finish(t, alice, bob)
+			bob.contents() // is remembered
+			plan := bob.at("plan")
+			c, _, err := bob.over.Child(ctx, plan.Folder, plan.Name)
+			bob.ok(err)
+			alice.remove("plan", false)
+			finish(t, alice)
+			stopped := endingAt(ctx, n)
+			err = bob.sync.Sync(stopped)
+			ended := stopped.Context.Err() != nil
+			stopped.end()
+			if err != nil && !errors.Is(err, context.Canceled) {
+				t.Fatalf("stopped at %d: %v", n, err)
+			}
+			_, shown := bob.contents()["/plan"]
+			err = bob.over.SetExecutable(ctx, c.Entry, true)
+			if shown && err != nil || !shown && !fault.Is(err, fault.NotFound) {
+				t.Fatalf("stopped at %d, plan is shown: %v; and changing it: %v", n, shown, err)
+			}
+			finish(t, bob, alice)
+			same(t, alice, bob)
+			if _, there := alice.contents()["/plan"]; there != shown {
+				t.Fatalf("stopped at %d, plan was changed at bob's: %v; it is there: %v", n, shown, there)
+			}
+			if !ended {
+				return
+			}
+		}
+	})
+}
+
 // shows fails unless the root has one file, with this name and content.
 func (d *device) shows(name, text string) {
 	d.t.Helper()

@@ -73,7 +73,7 @@ func (o *Overlay) prepare(ctx context.Context, folders []id.Entry, entries ...id
 		if err != nil {
 			return p, err
 		}
-		if (seen.Version == 0 || seen.Node.Kind == 0) && e != o.Root { // somebody has removed it by now
+		if (seen.Version == 0 || seen.Node.Kind == 0 || seen.Place == merge.Place{}) && e != o.Root { // somebody has removed it by now
 			return p, notThere()
 		}
 		if e == o.Root {

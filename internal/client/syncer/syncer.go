@@ -423,10 +423,14 @@ func (s *Syncer) Follow(ctx context.Context) error {
 	if err := s.ws.Maintain(ctx); err != nil {
 		return err
 	}
-	if err := s.editor.Pull(ctx); err != nil {
-		return err
+	err := s.editor.Pull(ctx)
+	if err == nil {
+		err = s.Refresh(ctx)
 	}
-	return s.Refresh(ctx)
+	if err != nil {
+		s.over.Refresh() // what came before it failed is there, and is not shown as before
+	}
+	return err
 }
 
 // Refresh tells the overlay what has moved in the verified tree, whoever moved
