@@ -601,7 +601,9 @@ func (p *play) checkListed(d *device, there map[string]bool) {
 		if err != nil || there[text] { // it is not what was written here, or shown
 			continue
 		}
-		named := func(problem syncer.Problem) bool { return strings.HasSuffix(problem.Path, "/"+at.Name) && problem.Reason != "" }
+		named := func(problem syncer.Problem) bool {
+			return strings.HasSuffix(problem.Path, "/"+at.Name) && problem.Reason != ""
+		}
 		if text != "" && !slices.ContainsFunc(st.Problems, named) {
 			p.Fatalf("device %s holds %.40q, which nothing shows or names: its status is %+v", d.name, text, st)
 		}
