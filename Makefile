@@ -60,8 +60,8 @@ test-real:
 	@echo "== inputs as people have them: the Go source tree, 3 GiB, 10,000 files in a folder"
 	$(GO) test -tags real -run '^TestReal' ./internal/client/files
 
-test-long: ## what takes too long for `make test`: OPERATIONS of each exerciser of the mount, two of each at once, and as much of fio
-	$(GO) test -timeout 0 -v -run '^TestADrive(IsAsTheModel|KeepsWhatFioWrites)$$' ./internal/client/mount -operations $(OPERATIONS)
+test-long: ## what takes too long for `make test`: OPERATIONS of each exerciser of the mount, two of each at once, and as much of fio; the Go source tree and 2 GiB on two devices
+	$(GO) test -tags real -timeout 0 -v -run '^(TestADrive(IsAsTheModel|KeepsWhatFioWrites)|TestReal(Tree|File).*)$$' ./internal/client/mount -operations $(OPERATIONS)
 
 soak: ## the properties of devices that converge, RUNS cases of each in virtual time, from SEED on, and REAL over real connections
 	GOGC=400 $(GO) test -timeout 0 -v ./internal/client/convergence -cases $(RUNS) -real $(REAL) -seed $(SEED)

@@ -20,8 +20,9 @@ import (
 // row is one thing that programs do in a folder.
 type row struct {
 	name, unit string
-	// cold says that nothing is remembered of the folder when it begins.
-	cold bool
+	// cold says that nothing is remembered of the folder when it begins, warm that
+	// it was done before.
+	cold, warm bool
 	// more says that a larger figure is the better one.
 	more bool
 	// do does it in a folder of one run, and returns the figure.
@@ -36,8 +37,8 @@ type driving struct {
 }
 
 // seconds is a row of a command.
-func seconds(name string, cold bool, args ...string) row {
-	return row{name: name, unit: "s", cold: cold, do: func(ctx context.Context, _ *driving, dir string) (float64, error) {
+func seconds(name string, args ...string) row {
+	return row{name: name, unit: "s", cold: strings.HasSuffix(name, "cold"), warm: strings.HasSuffix(name, "warm"), do: func(ctx context.Context, _ *driving, dir string) (float64, error) {
 		took, err := within(ctx, filepath.Join(dir, "src"), args...)
 		return took.Seconds(), err
 	}}
@@ -50,12 +51,12 @@ func driveRows() []row {
 			took, err := within(ctx, dir, "tar", "-xf", d.tar)
 			return took.Seconds(), err
 		}},
-		seconds("ls -lR, cold", true, "ls", "-lR"),
-		seconds("ls -lR, warm", false, "ls", "-lR"),
-		seconds("grep -r, cold", true, "grep", "-rc", "package"),
-		seconds("grep -r, warm", false, "grep", "-rc", "package"),
-		seconds("git init, add, commit", false, "sh", "-c", "git init -q && git add . && git commit -qm tree"),
-		seconds("git status", false, "git", "status"),
+		seconds("ls -lR, cold", "ls", "-lR"),
+		seconds("ls -lR, warm", "ls", "-lR"),
+		seconds("grep -r, cold", "grep", "-rc", "package"),
+		seconds("grep -r, warm", "grep", "-rc", "package"),
+		seconds("git init, add, commit", "sh", "-c", "git init -q && git add . && git commit -qm tree"),
+		seconds("git status", "git", "status"),
 		{name: "sequential write", unit: "MB/s", more: true, do: func(ctx context.Context, d *driving, dir string) (float64, error) {
 			took, err := within(ctx, dir, "dd", "if="+d.large, "of=large", "bs=1M", "conv=fsync")
 			return float64(d.bytes) / took.Seconds() / 1e6, err
@@ -67,7 +68,7 @@ func driveRows() []row {
 		{name: "4 KiB at random, each with fsync", unit: "/s", more: true, do: func(ctx context.Context, d *driving, dir string) (float64, error) {
 			return randomWrites(ctx, filepath.Join(dir, "random"), 10*time.Second/time.Duration(d.scale))
 		}},
-		seconds("rm -rf of the tree", false, "sh", "-c", "rm -rf ../src"),
+		seconds("rm -rf of the tree", "sh", "-c", "rm -rf ../src"),
 	}
 }
 
@@ -114,19 +115,25 @@ func (b *bench) drive(ctx context.Context, only string) (err error) {
 		}
 		defer func() { err = errors.Join(err, f.end(context.WithoutCancel(ctx))) }()
 	}
-	all, memory := make([]figures, len(driveRows())), make([]int64, len(faces))
-	for i, r := range driveRows() {
+	memory := make([]int64, len(faces))
+	printFaces(faces)
+	for _, r := range driveRows() {
 		if only != "" && !slices.ContainsFunc(strings.Split(only, ","), func(part string) bool { return strings.Contains(r.name, part) }) {
 			continue
 		}
-		all[i] = make(figures, len(faces))
+		all := make(figures, len(faces))
 		for n := range b.runs {
-			if err := d.row(ctx, r, faces, n, all[i], memory); err != nil {
+			if err := d.row(ctx, r, faces, n, all, memory); err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
 			}
 		}
+		r.print(all)
 	}
-	printDrive(faces, all, memory)
+	fmt.Print("| most memory of the process | MiB |")
+	for _, most := range memory {
+		fmt.Printf(" %d |", most>>20)
+	}
+	fmt.Println(" |")
 	return nil
 }
 
@@ -191,6 +198,11 @@ func (d *driving) once(ctx context.Context, r row, f face, n int) (figure float6
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, err
 	}
+	if r.warm {
+		if _, err := r.do(ctx, d, dir); err != nil {
+			return 0, err
+		}
+	}
 	for _, path := range []string{d.tar, d.large} { // what is read is in memory
 		if !r.cold {
 			if _, err := read(path); err != nil {
@@ -213,34 +225,28 @@ func (d *driving) once(ctx context.Context, r row, f face, n int) (figure float6
 	return figure, err
 }
 
-// printDrive prints medians, with the least and the most behind.
-func printDrive(faces []face, all []figures, memory []int64) {
+// printFaces begins the table.
+func printFaces(faces []face) {
 	fmt.Print("\n| what | unit |")
 	for _, f := range faces {
 		fmt.Printf(" %s |", f.name())
 	}
 	fmt.Println(" parsec beside gocryptfs |")
 	fmt.Println("|---|---|" + strings.Repeat("---|", len(faces)+1))
-	for i, r := range driveRows() {
-		if all[i] == nil {
-			continue
-		}
-		fmt.Printf("| %s | %s |", r.name, r.unit)
-		var middle []float64
-		for _, figures := range all[i] {
-			slices.Sort(figures)
-			middle = append(middle, figures[len(figures)/2])
-			fmt.Printf(" %.3g (%.3g to %.3g) |", middle[len(middle)-1], figures[0], figures[len(figures)-1])
-		}
-		ratio := middle[1] / middle[2]
-		if r.more {
-			ratio = 1 / ratio
-		}
-		fmt.Printf(" %.1f times as fast |\n", ratio)
+}
+
+// print prints the medians of a row, with the least and the most behind.
+func (r row) print(all figures) {
+	fmt.Printf("| %s | %s |", r.name, r.unit)
+	var middle []float64
+	for _, figures := range all {
+		slices.Sort(figures)
+		middle = append(middle, figures[len(figures)/2])
+		fmt.Printf(" %.3g (%.3g to %.3g) |", middle[len(middle)-1], figures[0], figures[len(figures)-1])
 	}
-	fmt.Print("| most memory of the process | MiB |")
-	for i := range faces {
-		fmt.Printf(" %d |", memory[i]>>20)
+	ratio := middle[1] / middle[2]
+	if r.more {
+		ratio = 1 / ratio
 	}
-	fmt.Println(" |")
+	fmt.Printf(" %.1f times as fast |\n", ratio)
 }

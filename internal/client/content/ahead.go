@@ -11,7 +11,7 @@ import (
 const (
 	// ahead is how far beyond who reads on is fetched, and aheadFirst beyond who
 	// begins to read: many programs look at the beginning of a file only.
-	ahead, aheadFirst = 8 << 20, 2 << 20
+	ahead, aheadFirst = 16 << 20, 2 << 20
 	// near is how far from the end of the last read one reads on: the kernel asks
 	// for several parts at once, and some come early.
 	near = 1 << 20

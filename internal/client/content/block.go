@@ -15,7 +15,7 @@ import (
 const (
 	// memory is how many bytes of blocks are held in clear, so that many small
 	// reads of a block open it once.
-	memory = 32 << 20
+	memory = 48 << 20
 	// opening is how many blocks are opened at once for one read.
 	opening = 4
 	// mostSpare is how many buffers are kept for the blocks to come.

@@ -344,7 +344,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		}
 	}
 	r.Close()
-	if size, blocks := r.Held(); size > 32<<20 || blocks > 64 {
+	if size, blocks := r.Held(); size > 48<<20 || blocks > 96 {
 		t.Fatalf("%d bytes in %d blocks are in memory after %d bytes were read", size, blocks, len(want))
 	}
 }

@@ -43,8 +43,14 @@ type desk struct {
 // before the server that was there then.
 func sit(t testing.TB, p *clienttest.Person) *desk {
 	t.Helper()
+	return sitFor(t, p, 300*time.Millisecond)
+}
+
+// sitFor does so, and has reads wait for the server for as long as is said.
+func sitFor(t testing.TB, p *clienttest.Person, patience time.Duration) *desk {
+	t.Helper()
 	all, err := syncer.OpenDevice(t.Context(), p.Session, syncer.DeviceConfig{
-		Folder: p.Folder(), Files: filesystem.Config{Patience: 300 * time.Millisecond, Space: space},
+		Folder: p.Folder(), Files: filesystem.Config{Patience: patience, Space: space},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -96,11 +102,16 @@ func alone(t testing.TB) *desk {
 // two returns two people who share the workspace "plans".
 func two(t testing.TB, role record.Role) (a, b *desk) {
 	t.Helper()
+	return twoFor(t, role, 300*time.Millisecond)
+}
+
+func twoFor(t testing.TB, role record.Role, patience time.Duration) (a, b *desk) {
+	t.Helper()
 	alice := clienttest.Bootstrap(t, servertest.Start(t, servertest.Config{}).CreateOrganization("Acme"), "alice@example.com")
 	tree := alice.CreateWorkspace("plans")
 	bob := alice.Enroll("bob@example.com", record.ProfileStandard)
 	alice.Share(tree, bob, role)
-	return sit(t, alice), sit(t, bob)
+	return sitFor(t, alice, patience), sitFor(t, bob, patience)
 }
 
 // workspace returns which one "plans" is.

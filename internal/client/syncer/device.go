@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,8 +38,9 @@ type DeviceConfig struct {
 	Config
 	// Folder is the device's own.
 	Folder string
-	// Cache is how many bytes of blocks are kept; by default an eighth of the room
-	// on the device's own disk, but at least 1 GiB and at most 16 GiB.
+	// Cache is how many bytes of blocks are kept; by default a quarter of the room on
+	// the device's own disk, of which they are a part, but at least 1 GiB and at
+	// most 16 GiB.
 	Cache int64
 	// Files says how the file system works.
 	Files filesystem.Config
@@ -64,7 +67,7 @@ type Device struct {
 }
 
 // budget returns how many bytes of blocks are kept, 0 for the block cache's default.
-func (cfg DeviceConfig) budget(ctx context.Context) int64 {
+func (cfg DeviceConfig) budget(ctx context.Context, dir string) int64 {
 	if cfg.Cache != 0 || cfg.Files.Space == nil {
 		return cfg.Cache
 	}
@@ -72,13 +75,23 @@ func (cfg DeviceConfig) budget(ctx context.Context) int64 {
 	if err != nil {
 		return 0
 	}
-	return int64(min(max(room.Free/8, 1<<30), 16<<30))
+	all, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
+	for _, f := range all {
+		if info, err := f.Info(); err == nil {
+			room.Free += uint64(info.Size())
+		}
+	}
+	return int64(min(max(room.Free/4, 1<<30), 16<<30))
 }
 
 // OpenDevice opens what the device has of its workspaces, without asking the
 // server.
 func OpenDevice(ctx context.Context, s *session.Session, cfg DeviceConfig) (*Device, error) {
-	cache, err := blockcache.Open(blockcache.Config{Dir: filepath.Join(cfg.Folder, "blocks"), Budget: cfg.budget(ctx)})
+	dir := filepath.Join(cfg.Folder, "blocks")
+	cache, err := blockcache.Open(blockcache.Config{Dir: dir, Budget: cfg.budget(ctx, dir)})
 	if err != nil {
 		return nil, err
 	}
