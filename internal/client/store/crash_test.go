@@ -3,12 +3,15 @@ package store_test
 import (
 	"bufio"
 	"context"
+	crand "crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -163,6 +166,55 @@ func TestAKilledWriterLeavesAPrefixOfItsUpdates(t *testing.T) {
 			t.Errorf("%d children after %d updates", n, mark.Manifests)
 		}
 		check(t, s.Close())
+	}
+}
+
+// Power loss leaves each database at its last full sync, with whatever of the rest:
+// nothing, a part, noise, or a hole where the file had grown. Every update of the
+// state that was answered is there; of the cache anything may be, and it opens.
+func TestPowerLossLeavesAllThatTheStateAcknowledged(t *testing.T) {
+	p := newPlace(t)
+	s := p.create(t)
+	w := id.New[id.Workspace]()
+	const updates = 12
+	var synced [updates]int64
+	logOf := func(dir, name string) string { return filepath.Join(dir, name+".db-wal") }
+	for i := range updates {
+		update(t, s, func(tx *store.StateTx) error { return tx.Append(w, records(uint64(i), 1)...) })
+		info, err := os.Stat(logOf(p.dir, "state"))
+		check(t, err)
+		synced[i] = info.Size()
+		cache(t, s, w, func(tx *store.CacheTx) error {
+			return tx.PutVersions(store.Version{Entry: id.New[id.Entry](), Number: 1, Base: 1, Manifest: make([]byte, 300)})
+		})
+	}
+	tails := map[string]func([]byte) []byte{
+		"nothing": func([]byte) []byte { return nil },
+		"a part":  func(tail []byte) []byte { return tail[:len(tail)/2] },
+		"noise":   func(tail []byte) []byte { crand.Read(tail); return tail },
+		"a hole":  func(tail []byte) []byte { return make([]byte, len(tail)) },
+	}
+	for i := range updates {
+		for what, tail := range tails {
+			lost := place{dir: t.TempDir(), device: p.device, key: p.key}
+			for _, name := range []string{"state", "cache"} {
+				whole, err := os.ReadFile(logOf(p.dir, name))
+				check(t, err)
+				at := min(synced[i], int64(len(whole)))
+				check(t, os.WriteFile(logOf(lost.dir, name), append(whole[:at:at], tail(slices.Clone(whole[at:]))...), 0o600))
+				database, err := os.ReadFile(filepath.Join(p.dir, name+".db"))
+				check(t, err)
+				check(t, os.WriteFile(filepath.Join(lost.dir, name+".db"), database, 0o600))
+			}
+			left := lost.open(t)
+			got := collect(t, left.State.Records(t.Context(), w, 0))
+			if len(got) <= i {
+				t.Errorf("%s behind update %d: %d records are left", what, i+1, len(got))
+			}
+			same(t, got, records(0, len(got)))
+			update(t, left, func(tx *store.StateTx) error { return tx.Append(w, records(uint64(len(got)), 1)...) })
+			check(t, left.Close())
+		}
 	}
 }
 
