@@ -114,9 +114,11 @@ func (in *intake) wait() error {
 	return in.err
 }
 
-// take checks chains against the log and takes them in, in one update.
+// take checks chains against the log and takes them in, in one update. While a rest
+// is not here, what a folder holds is left for when somebody looks into it: who
+// lists a folder asks for all that it names, and not for what is in that.
 func (t *Mirror) take(ctx context.Context, chains []remote.Chain) error {
-	arrivals, err := t.check(ctx, chains)
+	arrivals, err := t.checkAll(ctx, chains, t.Partial())
 	if err != nil {
 		return err
 	}
@@ -125,6 +127,11 @@ func (t *Mirror) take(ctx context.Context, chains []remote.Chain) error {
 
 // check checks chains against the log.
 func (t *Mirror) check(ctx context.Context, chains []remote.Chain) ([]arrival, error) {
+	return t.checkAll(ctx, chains, false)
+}
+
+// checkAll does so, and does not look into folders where it is shallow.
+func (t *Mirror) checkAll(ctx context.Context, chains []remote.Chain, shallow bool) ([]arrival, error) {
 	entries := make([]id.Entry, len(chains))
 	for i, c := range chains {
 		entries[i] = c.Entry
@@ -135,7 +142,7 @@ func (t *Mirror) check(ctx context.Context, chains []remote.Chain) ([]arrival, e
 	}
 	arrivals := make([]arrival, len(chains))
 	for i, c := range chains {
-		if arrivals[i], err = t.arrive(ctx, known[i], c); err != nil {
+		if arrivals[i], err = t.arrive(ctx, known[i], c, shallow); err != nil {
 			return nil, err
 		}
 	}
@@ -156,7 +163,7 @@ func (t *Mirror) write(ctx context.Context, arrivals []arrival, move func(*store
 
 // arrive checks the manifests of one entry. Versions that the verified log
 // does not name yet, or not any more, are passed over.
-func (t *Mirror) arrive(ctx context.Context, known []store.Version, c remote.Chain) (arrival, error) {
+func (t *Mirror) arrive(ctx context.Context, known []store.Version, c remote.Chain, shallow bool) (arrival, error) {
 	a := arrival{entry: c.Entry}
 	for _, m := range c.Manifests {
 		i := slices.IndexFunc(known, func(v store.Version) bool { return v.Number == m.Version })
@@ -172,6 +179,10 @@ func (t *Mirror) arrive(ctx context.Context, known []store.Version, c remote.Cha
 		a.problem = nil
 		if err != nil {
 			a.blame(v, err)
+		}
+		if shallow {
+			a.versions = append(a.versions, v)
+			continue
 		}
 		if gap, err := t.follow(ctx, &a, v, body); err != nil || gap {
 			a.gap = gap
@@ -411,7 +422,7 @@ func (t *Mirror) takeAgain(ctx context.Context, folder id.Entry, chain []store.V
 	for _, v := range chain {
 		c.Manifests = append(c.Manifests, remote.SealedManifest{Version: v.Number, Sealed: v.Manifest})
 	}
-	a, err := t.arrive(ctx, chain, c)
+	a, err := t.arrive(ctx, chain, c, false)
 	if err != nil {
 		return err
 	}

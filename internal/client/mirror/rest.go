@@ -3,7 +3,6 @@ package mirror
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"parsec/internal/base/fault"
 	"parsec/internal/base/id"
@@ -55,7 +54,7 @@ func (t *Mirror) fill(ctx context.Context, arrivals []arrival, known [][]store.V
 	return t.ws.Session().Server().EntryManifests(ctx, t.ws.ID(), ask, func(chains []remote.Chain) (err error) {
 		for _, c := range chains {
 			i := at[c.Entry]
-			if arrivals[i], err = t.arrive(ctx, known[i], c); err != nil {
+			if arrivals[i], err = t.arrive(ctx, known[i], c, false); err != nil {
 				return err
 			}
 		}
@@ -93,26 +92,13 @@ func (t *Mirror) FetchMore(ctx context.Context, messages int) (more bool, err er
 	return false, t.endRest(ctx, rest.Until)
 }
 
-// takeRest takes in a message of the rest up to an index, but for what is here
-// already.
+// takeRest takes in a message of the rest up to an index. What is here already may
+// be a folder that nobody has looked into.
 func (t *Mirror) takeRest(ctx context.Context, until uint64, chains []remote.Chain, cursor []byte) error {
 	return t.ws.Session().Exclusive(ctx, func(ctx context.Context) error {
 		if t.ws.Mark().Rest.Until != until {
 			return nil // somebody else was done before
 		}
-		entries := make([]id.Entry, len(chains))
-		for i, c := range chains {
-			entries[i] = c.Entry
-		}
-		known, err := t.cache.Chains(ctx, t.ws.ID(), entries)
-		if err != nil {
-			return err
-		}
-		here := map[id.Entry]bool{}
-		for i, chain := range known {
-			here[entries[i]] = !lacking(chain)
-		}
-		chains = slices.DeleteFunc(chains, func(c remote.Chain) bool { return here[c.Entry] })
 		arrivals, err := t.check(ctx, chains)
 		if err != nil {
 			return err

@@ -94,6 +94,9 @@ func TestOfAVeryLargeWorkspaceComesWhatIsAskedForFirst(t *testing.T) {
 	if got := second.names(second.over().Root); len(got) != 30 {
 		t.Fatalf("the root folder has %d names", len(got))
 	}
+	if statements, rows := second.Local().Work(); statements > 3000 || rows > 1000 {
+		t.Errorf("to list the root took %d statements and %d rows: as if all below was looked into", statements, rows)
+	}
 	in := second.child(second.over().Root, "folder 7")
 	if got := second.names(in); len(got) != 60 || got["within 59"] != "folder" {
 		t.Fatalf("the folder has %v", got)
