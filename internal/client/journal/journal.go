@@ -290,8 +290,12 @@ func (j *Journal) write() error {
 	if len(j.buffer) == 0 {
 		return nil
 	}
-	if _, err := j.active.file.WriteAt(j.buffer, j.active.size-int64(len(j.buffer))); err != nil {
+	at := j.active.size - int64(len(j.buffer))
+	if _, err := j.active.file.WriteAt(j.buffer, at); err != nil {
 		return unwritten(err)
+	}
+	if len(j.buffer) >= flushSize { // much is on its way: the disk need not wait for a sync to begin
+		begin(j.active.file, at, int64(len(j.buffer)))
 	}
 	j.buffer = j.buffer[:0]
 	j.unsynced[j.active.number] = j.active

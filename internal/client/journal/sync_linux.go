@@ -16,3 +16,9 @@ func datasync(f *os.File) error {
 		}
 	}
 }
+
+// begin has the kernel begin to write a part of a file to the disk. Nothing is
+// promised by it, so that it does not matter if it fails.
+func begin(f *os.File, at, n int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), at, n, unix.SYNC_FILE_RANGE_WRITE)
+}
