@@ -288,7 +288,7 @@ func (p *play) quiesce() {
 	for round := range most {
 		for _, d := range p.devices {
 			d.line.whole()
-			if (round > 0 || p.turns == inTurns) && p.rests(d) {
+			if round > 0 && p.rests(d) {
 				continue
 			}
 			d.settle()
