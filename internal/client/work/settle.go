@@ -1,6 +1,7 @@
 package work
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -167,6 +168,12 @@ func (o *Tree) applyAccept() {
 			p.now.settle(body)
 		}
 	}
+	// What was joined before may be what these were done in.
+	became := maps.Clone(o.Known.Became)
+	if became == nil {
+		became = map[id.Entry]id.Entry{}
+	}
+	maps.Copy(became, in.made.Became)
 	o.Known.Join(in.made, o.rest(in))
 	for from, to := range in.made.Became {
 		o.rename(from, to)
@@ -180,7 +187,7 @@ func (o *Tree) applyAccept() {
 		}
 	}
 	for _, p := range b.ops {
-		o.clean(p, in)
+		o.clean(p, became)
 	}
 	if len(o.ops) == o.dead {
 		o.ops, o.dead, o.Known = nil, 0, merge.Base{}
@@ -268,9 +275,9 @@ func (o *Tree) followCopy(p *Op, in *intent) {
 }
 
 // clean forgets what the base has now, as far as an operation made it.
-func (o *Tree) clean(p *Op, in *intent) {
+func (o *Tree) clean(p *Op, became map[id.Entry]id.Entry) {
 	for _, at := range []merge.Place{p.place, p.to} {
-		for _, folder := range []id.Entry{at.Folder, follow(in.made.Became, at.Folder)} {
+		for _, folder := range []id.Entry{at.Folder, follow(became, at.Folder)} {
 			k, ok := o.kids[folder][at.Name]
 			if !ok || k.by != nil && !k.by.dead || k.by == nil {
 				continue
@@ -284,7 +291,7 @@ func (o *Tree) clean(p *Op, in *intent) {
 			}
 		}
 	}
-	for _, e := range []id.Entry{p.entry, p.over, p.copy, follow(in.made.Became, p.entry)} {
+	for _, e := range []id.Entry{p.entry, p.over, p.copy, follow(became, p.entry)} {
 		if g := o.Gone[e]; g != nil && g.dead {
 			delete(o.Gone, e)
 		}
