@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -167,10 +168,7 @@ func TestBehindTheProxiesThatThePageShows(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { os.RemoveAll(dir) })
-			if err := os.Mkdir(filepath.Join(dir, "etc"), 0o755); err == nil {
-				err = os.Chmod(dir, 0o755)
-			}
-			if err != nil {
+			if err := errors.Join(os.Mkdir(filepath.Join(dir, "etc"), 0o755), os.Chmod(dir, 0o755)); err != nil {
 				t.Fatal(err)
 			}
 			trusted := authority(t, filepath.Join(dir, "etc"))
