@@ -39,7 +39,7 @@ test: lint cross test-race test-single test-real ## everything that must hold be
 
 lint:
 	@echo "== format, vet, staticcheck, go.mod"
-	@bad=$$($(TOOL) gofumpt -l cmd internal); test -z "$$bad" || { echo "not formatted by gofumpt:"; echo "$$bad"; exit 1; }
+	@bad=$$($(TOOL) gofumpt -l cmd internal) || exit 1; test -z "$$bad" || { echo "not formatted by gofumpt:"; echo "$$bad"; exit 1; }
 	$(RACE) $(GO) vet ./...
 	$(RACE) $$($(TOOL) -n staticcheck) ./...
 	$(GO) mod tidy -diff
