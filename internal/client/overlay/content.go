@@ -101,7 +101,8 @@ func (o *Overlay) extend(c *work.Content, off int64, p []byte, open bool) error 
 	return nil
 }
 
-// readContent reads a content. Nothing is held while blocks are fetched.
+// readContent reads a content, all of what is asked for or nothing. Nothing is
+// held while blocks are fetched.
 func (o *Overlay) readContent(ctx context.Context, c *work.Content, p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fault.Errorf(fault.Invalid, "read at offset %d", off)
@@ -110,10 +111,13 @@ func (o *Overlay) readContent(ctx context.Context, c *work.Content, p []byte, of
 	n, gaps, err := c.Read(o.journal, p, off)
 	base := c.Base
 	c.Mu.RUnlock()
-	if err != nil {
-		return 0, err
+	if err == nil {
+		err = o.fill(ctx, base, gaps)
 	}
-	return n, o.fill(ctx, base, gaps)
+	if err != nil {
+		return 0, err // what a gap would have had is not in p
+	}
+	return n, nil
 }
 
 // mostAtOnce is how far gaps may reach that are filled with one read of the base.
