@@ -71,10 +71,10 @@ func scripts() map[string]string {
 		"a database survives that its program is killed": `
 			for mode in wal delete; do
 				sqlite3 $mode.db "pragma journal_mode=$mode; create table t(a integer primary key, b blob);" >/dev/null
-				(while :; do echo "insert into t(b) values(randomblob(3000)); select 'done';"; done) | sqlite3 $mode.db >"$OUT/log" 2>/dev/null & writer=$!
-				until [ "$(grep -c done "$OUT/log" 2>/dev/null)" -ge 20 ]; do read -rt 0.01 <> <(:) || :; done
+				(while :; do echo "insert into t(b) values(randomblob(3000)); select 'done';"; done) | sqlite3 $mode.db >"$OUT/$mode.log" 2>/dev/null & writer=$!
+				until [ "$(grep -c done "$OUT/$mode.log" 2>/dev/null)" -ge 20 ]; do read -rt 0.01 <> <(:) || :; done
 				kill -9 $writer; wait $writer 2>/dev/null || :
-				acknowledged=$(grep -c done "$OUT/log")
+				acknowledged=$(grep -c done "$OUT/$mode.log")
 				test "$(sqlite3 $mode.db 'pragma integrity_check')" = ok
 				test "$(sqlite3 $mode.db 'select count(*) from t')" -ge "$acknowledged"
 			done`,
