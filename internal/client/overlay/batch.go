@@ -123,6 +123,13 @@ func (b *Batch) Base() *merge.Base {
 	return b.o.work.KnownOf(b.taken)
 }
 
+// Times returns when the folders that it changes were changed here.
+func (b *Batch) Times() map[id.Entry]int64 {
+	b.o.mu.RLock()
+	defer b.o.mu.RUnlock()
+	return b.o.work.Times(b.taken)
+}
+
 // Intend notes, durably, that a record with this digest is about to be sent
 // which commits a plan. It replaces an earlier intent.
 func (b *Batch) Intend(digest [32]byte, plan *merge.Plan) error {

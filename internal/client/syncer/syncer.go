@@ -589,7 +589,7 @@ func (s *Syncer) commit(ctx context.Context, b *overlay.Batch) error {
 	}
 	intended := false
 	plan, err := s.editor.Commit(ctx, edit.Edit{
-		Ops: b.Ops(), Base: b.Base(), Blocks: blocks, Same: s.same,
+		Ops: b.Ops(), Base: b.Base(), Blocks: blocks, Modified: b.Times(), Same: s.same,
 		Intend: func(digest record.Digest, plan *merge.Plan) error {
 			intended = true
 			if s.own = digest; len(plan.Notes) > 0 {

@@ -331,3 +331,31 @@ func eventually(t testing.TB, what string, holds func() bool) {
 		<-time.After(5 * time.Millisecond)
 	}
 }
+
+// A file that was open when its folder got a time is committed later than the time.
+func TestAFolderKeepsTheTimeThatItWasGiven(t *testing.T) {
+	alice, bob, _ := pair(t)
+	ctx, o := t.Context(), alice.over()
+	folder := alice.make(o.Root, "folder")
+	file, _, err := o.CreateFile(ctx, merge.Place{Folder: folder, Name: "file"}, false)
+	alice.ok(err)
+	at := time.Date(2001, 2, 3, 4, 5, 6, 789, time.UTC)
+	alice.ok(o.SetModified(ctx, folder, at))
+	alice.ok(alice.plans().Push(ctx))
+	if o.Pending() == 0 {
+		t.Error("the open file was sent")
+	}
+	alice.ok(file.Close())
+	alice.sync()
+	bob.sync()
+	if _, there := bob.tree()["/folder/file"]; !there {
+		t.Errorf("bob has %v", bob.tree())
+	}
+	for name, d := range map[string]*desk{"alice": alice, "bob": bob} {
+		n, err := d.over().Node(ctx, folder)
+		d.ok(err)
+		if got := time.Unix(0, n.Modified); !got.Equal(at) {
+			t.Errorf("%s has the folder of %v", name, got)
+		}
+	}
+}

@@ -276,6 +276,21 @@ func (b *Taken) Touched() []id.Entry {
 	return all
 }
 
+// Times returns when the folders that a batch changes were changed here, as they
+// show it. What was made in one before somebody set its time may be committed
+// after that time was, and does not alter it.
+func (o *Tree) Times(b *Taken) map[id.Entry]int64 {
+	all := map[id.Entry]int64{}
+	for _, p := range b.ops {
+		for _, folder := range []id.Entry{p.place.Folder, p.to.Folder} {
+			if at, ok := o.times[folder]; ok {
+				all[folder] = at
+			}
+		}
+	}
+	return all
+}
+
 // Refuse says why entries cannot go. They are tried again later and later.
 func (o *Tree) Refuse(reasons map[id.Entry]error, now time.Time) {
 	for e, err := range reasons {
