@@ -269,6 +269,10 @@ func TestWhatWasNotThereAppearsWhenOthersMakeIt(t *testing.T) {
 			t.Errorf("stat %s: %v after it was removed", name, err)
 		}
 		b.pass(a)
+		a.eventually(name+" is gone", func() bool {
+			_, err := os.Stat(a.path(name))
+			return errors.Is(err, fs.ErrNotExist)
+		})
 		a.write(name, "again")
 		a.pass(b)
 		b.shows(name, "again")
