@@ -88,6 +88,9 @@ func run(ctx context.Context, r *rapid.T, w *world, how turns) {
 	} else {
 		p.in(ctx, r)
 		p.readmit()
+		if p.turns == inTurns {
+			p.quiesce() // who is back has not seen what others did meanwhile
+		}
 	}
 	for range rapid.IntRange(3, 25).Draw(r, "steps") {
 		p.step(p.devices[rapid.IntRange(0, len(p.devices)-1).Draw(r, "device")])
